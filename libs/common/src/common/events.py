@@ -1,0 +1,348 @@
+"""Every event on Kafka: a frozen value with a CloudEvents type, a key and a deterministic id where it can recur.
+
+The value of a record is the event's fields as plain JSON; the CloudEvents attributes travel as `ce_` headers
+(binary mode, see `common.kafka`). Within v1 a field is never removed or given another type.
+"""
+
+import datetime as dt
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from common.listing import (
+    AdvertiserKind,
+    Cents,
+    EnergyClass,
+    Floor,
+    Furnishing,
+    Listing,
+    ListingFlag,
+    ListingId,
+    Offering,
+    PropertyType,
+    Rent,
+)
+from common.model import Value
+from common.search import Criterion, Subscription
+
+NAMESPACE = UUID("6f1f2a0e-6c3c-5d0f-9a55-1b7a4f0c2e11")
+"""Namespace of all ids that are derived (uuid5)."""
+
+
+class Event(Value):
+    """A fact that was published. `type` is its CloudEvents type."""
+
+    type: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """The record's key: events of one key stay in order."""
+        raise NotImplementedError  # pragma: no cover
+
+    @property
+    def event_id(self) -> UUID:
+        """The CloudEvents id; the same for the same fact, however often it is published."""
+        raise NotImplementedError  # pragma: no cover
+
+
+class ListingPublished(Event):
+    """A listing in full, as it now is at its source."""
+
+    type: ClassVar[str] = "itarent.listing.published.v1"
+    listing: Listing
+
+    @property
+    def key(self) -> str:
+        return self.listing.listing_id
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"listing/{self.listing.listing_id}/{self.listing.version}")
+
+
+class SubscriptionSaved(Event):
+    """A saved search in full, as it now is. Its deletion is a tombstone."""
+
+    type: ClassVar[str] = "itarent.subscription.saved.v1"
+    subscription: Subscription
+
+    @property
+    def key(self) -> str:
+        return str(self.subscription.subscription_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"subscription/{self.key}/{self.subscription.revision}")
+
+
+class Language(StrEnum):
+    ITALIAN = "it"
+    ENGLISH = "en"
+    RUSSIAN = "ru"
+
+
+class QuietHours(Value):
+    """From `start` until `end`, wall-clock time of the user's zone; they may span midnight."""
+
+    start: dt.time
+    end: dt.time
+
+
+class Recipient(Value):
+    """How, when and whether a user may be reached. `revision` grows with each change."""
+
+    user_id: UUID
+    revision: int = Field(ge=1)
+    phone: str | None = Field(default=None, pattern=r"^\+[1-9]\d{6,14}$", description="E.164")
+    language: Language = Language.ITALIAN
+    time_zone: str = "Europe/Rome"
+    quiet_hours: QuietHours | None = None
+    interval_seconds: int | None = Field(default=None, ge=0, le=604_800, description="None: the system's interval")
+    verified: bool = Field(default=False, description="the user has proven that the phone is theirs")
+    stopped: bool = Field(default=False, description="the user has said STOP")
+    window_opened_at: AwareDatetime | None = Field(default=None, description="the last inbound message of the phone")
+
+
+class RecipientSaved(Event):
+    """A recipient in full, as it now is. Restricted: it holds a phone number. Erasure is a tombstone."""
+
+    type: ClassVar[str] = "itarent.recipient.saved.v1"
+    recipient: Recipient
+
+    @property
+    def key(self) -> str:
+        return str(self.recipient.user_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"recipient/{self.key}/{self.recipient.revision}")
+
+
+class Card(Value):
+    """What a message and a page show of a flat, without its description."""
+
+    listing_id: ListingId
+    version: int
+    source: str
+    url: str | None = None
+    title: str = ""
+    comune_name: str = ""
+    zone: str | None = None
+    rent: Rent | None = None
+    spese_cents: Cents | None = None
+    offering: Offering | None = None
+    property_type: PropertyType | None = None
+    rooms: int | None = None
+    rooms_or_more: bool = False
+    area_m2: int | None = None
+    floor: Floor | None = None
+    furnishing: Furnishing | None = None
+    energy_class: EnergyClass | None = None
+    advertiser: AdvertiserKind | None = None
+    flags: tuple[ListingFlag, ...] = ()
+
+
+def card_of(listing: Listing) -> Card:
+    return Card.model_validate(listing.model_dump(include=set(Card.model_fields)))
+
+
+class Reason(StrEnum):
+    """Why a user is told about a flat."""
+
+    NEW = "new"  # the flat came to match
+    PRICE_DROP = "price_drop"  # it matched before and costs less than ever known
+    WITHDRAWN = "withdrawn"  # it matched and is gone from every portal
+    RETURNED = "returned"  # it matched, was gone, and is back
+
+
+class MatchedSearch(Value):
+    """A search that the flat matches, and the criteria that passed although the listing does not say."""
+
+    subscription_id: UUID
+    revision: int
+    name: str
+    unknown: tuple[Criterion, ...] = ()
+    alert: bool = Field(default=True, description="the search asks to be told of this reason")
+
+
+class NotificationRequested(Event):
+    """A user is to be told about a flat. One event per user and flat, whichever of the user's searches match."""
+
+    type: ClassVar[str] = "itarent.notification.requested.v1"
+    notification_id: UUID
+    user_id: UUID
+    flat_id: UUID
+    reason: Reason
+    searches: tuple[MatchedSearch, ...] = Field(min_length=1)
+    card: Card
+    previous_rent_cents: Cents | None = Field(default=None, description="of a price drop: the lowest known before")
+    requested_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.user_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return self.notification_id
+
+
+def notification_id_of(flat_id: UUID, user_id: UUID, reason: Reason, listing: Listing) -> UUID:
+    """The id under which a user is told once: a drop, a withdrawal or a return may recur with another version."""
+    what = f"notification/{flat_id}/{user_id}/{reason}"
+    if reason is not Reason.NEW:
+        what += f"/{listing.listing_id}/{listing.version}"
+    return uuid5(NAMESPACE, what)
+
+
+class DirectPurpose(StrEnum):
+    """A message that a user asked for and that does not wait for a digest."""
+
+    TEST = "test"
+    LINKED = "linked"  # the phone is now proven
+    STOPPED = "stopped"  # confirms an opt-out
+    STARTED = "started"  # confirms an opt-in
+
+
+class DirectMessageRequested(Event):
+    """A user asked for a message now: a test or the answer to a command. The sender words it."""
+
+    type: ClassVar[str] = "itarent.direct-message.requested.v1"
+    notification_id: UUID
+    user_id: UUID
+    purpose: DirectPurpose
+    requested_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.user_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return self.notification_id
+
+
+class MessageStatus(StrEnum):
+    """Where a message is: Twilio's own words, and ours for what happens before and beside Twilio."""
+
+    WAITING = "waiting"  # ours: the digest is open or due later
+    IN_DOUBT = "in_doubt"  # ours: Twilio may or may not have taken it
+    REJECTED = "rejected"  # ours: Twilio refused to create it
+    SUPPRESSED = "suppressed"  # ours: nothing was sent, on purpose
+    ACCEPTED = "accepted"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"  # a status that Twilio has added since: kept, never acted on
+
+
+_STATUSES = frozenset(MessageStatus)
+
+
+def _known_status(value: object) -> object:
+    return value if value in _STATUSES else MessageStatus.UNKNOWN
+
+
+TolerantStatus = Annotated[MessageStatus, BeforeValidator(_known_status)]
+
+
+class MessageStatusReported(Event):
+    """A message has reached a status, as the sender or one of Twilio's callbacks says. Holds no phone and no text."""
+
+    type: ClassVar[str] = "itarent.message-status.reported.v1"
+    message_id: UUID | None = Field(description="None: a callback of a message that did not carry our identifiers")
+    attempt: int | None = Field(default=None, ge=1)
+    status: TolerantStatus
+    reported_by: Literal["sender", "callback"]
+    reported_at: AwareDatetime
+    message_sid: str | None = None
+    error_code: int | None = None
+    user_id: UUID | None = Field(default=None, description="the sender knows it, a callback does not")
+    notification_ids: tuple[UUID, ...] = Field(
+        default=(), description="what the message tells, when the sender reports"
+    )
+    shown_notification_ids: tuple[UUID, ...] = Field(default=(), description="those of them that its text shows")
+    parameters: dict[str, str] = Field(default_factory=dict, description="what else the callback held, without phones")
+
+    @property
+    def key(self) -> str:
+        return str(self.message_id or self.message_sid)
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(
+            NAMESPACE,
+            f"status/{self.key}/{self.attempt}/{self.status}/{self.reported_by}/{self.message_sid}/{self.error_code}",
+        )
+
+
+class Disposition(StrEnum):
+    """How a notification ended, or that it has not yet."""
+
+    WAITING = "waiting"  # in an open digest
+    IN_MESSAGE = "in_message"  # shown in a message
+    GROUPED = "grouped"  # counted in a message and behind its link
+    SUPPRESSED = "suppressed"  # on purpose, with a reason
+    EXPIRED = "expired"  # too old to be useful
+    FAILED = "failed"  # the message could not be sent
+
+
+class NotificationSettled(Event):
+    """A notification has ended without a message."""
+
+    type: ClassVar[str] = "itarent.notification.settled.v1"
+    notification_id: UUID
+    user_id: UUID
+    disposition: Disposition
+    detail: str = Field(description="the reason in a word: not_verified, stopped, withdrawn, not_asked_for, …")
+    settled_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.notification_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"settled/{self.notification_id}/{self.disposition}")
+
+
+class InboundMessageReceived(Event):
+    """Somebody wrote to our number. Restricted: it holds a phone number and a text."""
+
+    type: ClassVar[str] = "itarent.inbound-message.received.v1"
+    message_sid: str
+    sender_hash: str = Field(description="SHA-256 of the sender's address in hexadecimal: the record's key")
+    sender: str = Field(description="E.164")
+    recipient: str = Field(description="E.164: the number of ours that was written to")
+    body: str = ""
+    button_payload: str | None = None
+    received_at: AwareDatetime
+    parameters: dict[str, str] = Field(default_factory=dict, description="everything else that Twilio sent")
+
+    @property
+    def key(self) -> str:
+        return self.sender_hash
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"inbound/{self.message_sid}")
+
+
+EVENTS: tuple[type[Event], ...] = (
+    ListingPublished,
+    SubscriptionSaved,
+    RecipientSaved,
+    NotificationRequested,
+    DirectMessageRequested,
+    MessageStatusReported,
+    NotificationSettled,
+    InboundMessageReceived,
+)

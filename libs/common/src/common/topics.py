@@ -1,0 +1,124 @@
+"""The topics as data: what is created, checked, documented and walked by tests comes from here."""
+
+import datetime as dt
+from dataclasses import dataclass, field, fields
+from typing import Literal, Self
+
+from common.events import (
+    DirectMessageRequested,
+    Event,
+    InboundMessageReceived,
+    ListingPublished,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+    RecipientSaved,
+    SubscriptionSaved,
+)
+
+DAYS = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. `history` is how long every record is kept: after it a topic is compacted or cut."""
+
+    name: str
+    key: str
+    events: tuple[type[Event], ...]
+    cleanup: Literal["compact", "delete"]
+    history: dt.timedelta
+    partitions: int = 6
+    restricted: bool = field(default=False, kw_only=True)  # holds phone numbers or message texts
+    owner: str = field(kw_only=True)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Kafka's topic configuration."""
+        history_ms = str(int(self.history.total_seconds() * 1000))
+        if self.cleanup == "compact":
+            # The latest value of a key stays for ever; nothing is compacted away while it is recent, so that an
+            # audit can replay what was in force when a listing was matched.
+            return {"cleanup.policy": "compact", "min.compaction.lag.ms": history_ms, "retention.ms": "-1"}
+        return {"cleanup.policy": "delete", "retention.ms": history_ms}
+
+    @property
+    def dead_letters(self) -> Self:
+        """Where records go that can never be handled, with their origin and the error in headers."""
+        return type(self)(
+            f"{self.name}.dlq",
+            key=self.key,
+            events=(),
+            cleanup="delete",
+            history=30 * DAYS,
+            partitions=1,
+            restricted=self.restricted,
+            owner=self.owner,
+        )
+
+
+@dataclass(frozen=True)
+class Topics:
+    """All topics under one namespace, which lets several systems share a Kafka cluster."""
+
+    listings: Topic
+    subscriptions: Topic
+    recipients: Topic
+    notifications: Topic
+    message_statuses: Topic
+    inbound_messages: Topic
+
+    @classmethod
+    def within(cls, namespace: str) -> Self:
+        return cls(
+            listings=Topic(
+                f"{namespace}.listings.v1", "listing_id", (ListingPublished,), "compact", 30 * DAYS, owner="producers"
+            ),
+            subscriptions=Topic(
+                f"{namespace}.subscriptions.v1",
+                "subscription_id",
+                (SubscriptionSaved,),
+                "compact",
+                30 * DAYS,
+                owner="api",
+            ),
+            recipients=Topic(
+                f"{namespace}.recipients.v1",
+                "user_id",
+                (RecipientSaved,),
+                "compact",
+                dt.timedelta(),  # a phone that has changed hands or was erased is not kept longer than Kafka needs
+                restricted=True,
+                owner="api",
+            ),
+            notifications=Topic(
+                f"{namespace}.notifications.v1",
+                "user_id",
+                (NotificationRequested, DirectMessageRequested),
+                "delete",
+                30 * DAYS,
+                owner="matcher",
+            ),
+            message_statuses=Topic(
+                f"{namespace}.message-statuses.v1",
+                "message_id",
+                (MessageStatusReported, NotificationSettled),
+                "delete",
+                30 * DAYS,
+                owner="sender",
+            ),
+            inbound_messages=Topic(
+                f"{namespace}.inbound-messages.v1",
+                "sender_hash",
+                (InboundMessageReceived,),
+                "delete",
+                7 * DAYS,
+                restricted=True,
+                owner="status-webhook",
+            ),
+        )
+
+    def all(self) -> tuple[Topic, ...]:
+        """Every topic and its dead letters."""
+        own: list[Topic] = [getattr(self, each.name) for each in fields(self)]
+        return (*own, *(topic.dead_letters for topic in own))
