@@ -1,0 +1,50 @@
+"""The life of a service's process: one event loop, HTTP for health and metrics, background tasks that may not die."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import uvicorn
+import uvloop
+from prometheus_client import make_asgi_app
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a service until it is told to stop (SIGINT, SIGTERM)."""
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(main)
+
+
+async def serve(app: ASGIApp, host: str, port: int) -> None:
+    """Serve HTTP until SIGINT or SIGTERM."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5, lifespan="off"
+    )
+    await uvicorn.Server(config).serve()
+
+
+@contextlib.asynccontextmanager
+async def in_background(*tasks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run tasks beside the body and cancel them after it. If one fails, the body is cancelled and the error raised:
+    a service without its heart must end and be started again, not look alive.
+    """
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(task) for task in tasks]
+        yield
+        for task in running:
+            task.cancel()
+
+
+def health_routes(healthy: Callable[[], bool] = lambda: True) -> list[BaseRoute]:
+    """`/healthz`: 200 while `healthy()`, else 503. `/metrics`: Prometheus."""
+
+    async def healthz(_request: Request) -> JSONResponse:
+        working = healthy()
+        return JSONResponse({"status": "ok" if working else "failing"}, status_code=200 if working else 503)
+
+    return [Route("/healthz", healthz), Mount("/metrics", make_asgi_app())]
