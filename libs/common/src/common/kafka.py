@@ -350,7 +350,13 @@ async def create_topics(bootstrap_servers: str, topics: Topics | Iterable[Topic]
     try:
         response = await admin.create_topics(
             [
-                NewTopic(topic.name, num_partitions=topic.partitions, replication_factor=-1, topic_configs=topic.config)
+                NewTopic(
+                    topic.name,
+                    num_partitions=topic.partitions,
+                    replication_factor=-1,
+                    replica_assignments={},  # aiokafka takes -1, the cluster's own choice, only beside it
+                    topic_configs=topic.config,
+                )
                 for topic in wanted
             ]
         )

@@ -1,0 +1,1 @@
+"""Real Apache Kafka and PostgreSQL beside the services, without Docker, root or a system JVM."""

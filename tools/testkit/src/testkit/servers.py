@@ -1,0 +1,197 @@
+"""Pytest fixtures for real servers: addresses from the environment, else containers, else started locally.
+
+`kafka` and `postgres` live for the session; `topics` and `database` are fresh for each test.
+"""
+
+import asyncio
+import gc
+import importlib.resources
+import os
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, LiteralString
+
+import docker
+import psycopg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from docker.errors import DockerException
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.waiting_utils import wait_for_logs
+
+from common.kafka import create_topics
+from common.postgres import migrate, provision
+from common.topics import Topics
+from local_servers.home import home_of, private_directory, scratch_home
+from local_servers.kafka import running_kafka
+from local_servers.ports import free_port
+from local_servers.postgres import running_postgres
+
+Role = Literal["api", "matcher", "sender"]
+ROLES: tuple[Role, ...] = ("api", "matcher", "sender")
+PASSWORD = "test"  # noqa: S105 - of roles in a server that lives as long as the tests
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The bootstrap address of a Kafka broker."""
+    if address := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield address
+        return
+    with _contained_kafka() if _docker_answers() else _local_kafka(pytestconfig.rootpath) as address:
+        yield address
+
+
+@pytest.fixture
+async def topics(kafka: str) -> AsyncIterator[Topics]:
+    """All topics, existing and empty, under a namespace that no other test has."""
+    fresh = Topics.within(f"test-{uuid.uuid4().hex[:12]}")
+    await create_topics(kafka, fresh)
+    yield fresh
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.name for topic in fresh.all()])
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The administrator's URL of a PostgreSQL server."""
+    if url := os.environ.get("POSTGRES_ADMIN_URL"):
+        yield url
+        return
+    with _contained_postgres() if _docker_answers() else _local_postgres(pytestconfig.rootpath) as url:
+        yield url
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database with every service's role, schema and migrations."""
+
+    admin_url: str
+
+    def url(self, role: Role) -> str:
+        """The URL by which a service connects: as its own role, whose search path is its own schema."""
+        server = conninfo_to_dict(self.admin_url)
+        return f"postgresql://{role}:{PASSWORD}@{server['host']}:{server.get('port', 5432)}/{server['dbname']}"
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres: str) -> Iterator[str]:
+    """The name of a database that `database` copies: migrating once costs more than a hundred copies."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _administer(postgres, "CREATE DATABASE {}", name)
+    template = Database(_with_database(postgres, name))
+    asyncio.run(provision(template.admin_url, dict.fromkeys(ROLES, PASSWORD)))
+    for role in ROLES:
+        if (importlib.resources.files(role) / "migrations").is_dir():
+            migrate(template.url(role), role)
+    yield name
+    _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def database(postgres: str, database_template: str) -> Iterator[Database]:
+    """A database of this test's own, with every service's tables."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _administer(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, database_template)
+    yield Database(_with_database(postgres, name))
+    _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _administer(admin_url: str, statement: LiteralString, *names: str) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _with_database(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+# --- where servers come from ----------------------------------------------------------------------------------------
+
+
+@cache
+def _docker_answers() -> bool:
+    # A client that fails leaves its socket open: it is collected here, where its warning can be passed over.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        answer = _ping_docker()
+        gc.collect()
+    return answer
+
+
+def _ping_docker() -> bool:
+    try:
+        return bool(docker.from_env(timeout=3).ping())
+    except (DockerException, OSError):
+        return False
+
+
+@contextmanager
+def _contained_kafka() -> Iterator[str]:
+    port = free_port()
+    container = (
+        DockerContainer("apache/kafka:4.3.1")
+        .with_bind_ports(9092, port)
+        .with_env("KAFKA_PROCESS_ROLES", "broker,controller")
+        .with_env("KAFKA_NODE_ID", "1")
+        .with_env("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093")
+        .with_env("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093")
+        .with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://localhost:{port}")
+        .with_env("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
+        .with_env("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER")
+        .with_env("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1")
+        .with_env("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "4")
+        .with_env("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
+        .with_env("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1")
+        .with_env("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR", "1")
+        .with_env("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR", "1")
+        .with_env("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
+        .with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
+    )
+    with container:
+        wait_for_logs(container, "Kafka Server started", timeout=60)
+        yield f"localhost:{port}"
+
+
+@contextmanager
+def _contained_postgres() -> Iterator[str]:
+    container = (
+        DockerContainer("postgres:18")
+        .with_exposed_ports(5432)
+        .with_env("POSTGRES_PASSWORD", PASSWORD)
+        .with_env("POSTGRES_INITDB_ARGS", "--locale-provider=builtin --builtin-locale=C.UTF-8 --no-sync")
+        .with_command("-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=250")
+    )
+    with container:
+        # The image starts the server twice; the first one only initialises and does not listen on TCP.
+        wait_for_logs(container, r"listening on IPv4 address.*[\s\S]*ready to accept connections", timeout=60)
+        host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
+        yield f"postgresql://postgres:{PASSWORD}@{host}:{port}/postgres"
+
+
+@contextmanager
+def _local_kafka(project: Path) -> Iterator[str]:
+    home = home_of(project)
+    with scratch_home(home) as scratch, running_kafka(scratch, downloads=_downloads(home)) as address:
+        yield address
+
+
+@contextmanager
+def _local_postgres(project: Path) -> Iterator[str]:
+    home = home_of(project)
+    with scratch_home(home) as scratch, running_postgres(scratch, downloads=_downloads(home), durable=False) as url:
+        yield url
+
+
+def _downloads(home: Path) -> Path:
+    return private_directory(home / "downloads")
