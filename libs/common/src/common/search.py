@@ -2,9 +2,11 @@
 
 import datetime as dt
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
+import shapely  # type: ignore[import-untyped] # published without types
 from pydantic import AfterValidator, Field, model_validator
 
 from common.listing import (
@@ -83,6 +85,13 @@ class InPolygon(Value):
 
     kind: Literal["polygon"] = "polygon"
     ring: Annotated[tuple[Position, ...], Field(min_length=3, max_length=1000), AfterValidator(_closed_ring)]
+
+    @cached_property
+    def shape(self) -> shapely.Polygon:
+        """The polygon in degrees, x is the longitude; made once and prepared for many questions."""
+        polygon = shapely.Polygon([(point.longitude, point.latitude) for point in self.ring])
+        shapely.prepare(polygon)
+        return polygon
 
 
 Place = Annotated[InComune | InProvince | InCircle | InPolygon, Field(discriminator="kind")]
