@@ -166,7 +166,7 @@ class Listing(Value):
     """
 
     listing_id: ListingId
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, lt=2**63, description="as large as a bigint of PostgreSQL")
     source: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9._-]+$", description="the portal: idealista.it")
     status: ListingStatus = ListingStatus.ACTIVE
     url: str | None = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
