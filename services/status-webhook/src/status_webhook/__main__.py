@@ -1,0 +1,3 @@
+from status_webhook.main import main
+
+main()
