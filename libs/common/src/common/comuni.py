@@ -13,7 +13,7 @@ from common.listing import IstatCode, Position, ProvinceCode
 from common.text import fold
 
 FORMER_PROVINCES = {"104": "OT", "105": "OG", "106": "VS", "107": "CI"}
-"""Provinces of Sardegna from 2006 to 2016, by the first digits of their comuni's codes: some sources still name them."""
+"""Provinces of Sardegna from 2006 to 2016, by the digits that their codes began with: some sources still name them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,644 @@
+"""What each criterion of a search asks of a listing: one table, which `common.explain` reads.
+
+A rule judges values and builds no text; the words that explain it are asked for only when somebody reads them.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from math import inf
+from typing import NamedTuple, TypeVar, assert_never
+
+from common.comuni import Comuni
+from common.geo import in_circle, in_polygon
+from common.listing import EnergyClass, Floor, FloorKind, Listing, Position, Rent, RentUnit, SpeseTerm
+from common.search import (
+    Criterion,
+    FloorWish,
+    InCircle,
+    InComune,
+    InPolygon,
+    InProvince,
+    Place,
+    Range,
+    RentLimit,
+    Search,
+    UnknownPolicy,
+)
+from common.text import Folded, contains_phrase, fold, fold_phrase
+
+_T = TypeVar("_T")
+
+
+class Finding(Enum):
+    """What a listing is to one criterion."""
+
+    SATISFIED = "satisfied"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"  # the listing does not say enough to decide
+
+
+SATISFIED, VIOLATED, UNKNOWN = Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One criterion: how it is judged, what an unknown value means unless the search says otherwise, and its words."""
+
+    criterion: Criterion
+    judge: Callable[[Search, Listing], Finding | None]  # None: the search does not restrict it
+    wanted: Callable[[Search], str]
+    found: Callable[[Search, Listing], str | None]  # None: the listing does not say
+    unknown: UnknownPolicy
+    because: str  # why an unknown value means this
+
+    def policy(self, search: Search) -> UnknownPolicy:
+        return search.unknown.get(self.criterion, self.unknown)
+
+
+# Building blocks: what is compared with what
+
+
+class Interval(NamedTuple):
+    """Where a value lies, ends included: as a point where it is known, wider where it is known in part."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def point(cls, value: float) -> "Interval":
+        return cls(value, value)
+
+
+def _within(minimum: int | None, maximum: int | None, value: Interval | None) -> Finding | None:
+    if minimum is None and maximum is None:
+        return None
+    if value is None:
+        return UNKNOWN
+    floor = -inf if minimum is None else minimum
+    ceiling = inf if maximum is None else maximum
+    if value.high < floor or value.low > ceiling:
+        return VIOLATED
+    return SATISFIED if floor <= value.low and value.high <= ceiling else UNKNOWN
+
+
+def _in_range(wanted: Range | None, value: int | None) -> Finding | None:
+    if wanted is None:
+        return None
+    return _within(wanted.minimum, wanted.maximum, None if value is None else Interval.point(value))
+
+
+def _among(wanted: Collection[_T], value: _T | None) -> Finding | None:
+    if not wanted:
+        return None
+    if value is None:
+        return UNKNOWN
+    return SATISFIED if value in wanted else VIOLATED
+
+
+def _equal(wanted: _T | None, value: _T | None) -> Finding | None:
+    if wanted is None:
+        return None
+    if value is None:
+        return UNKNOWN
+    return SATISFIED if value == wanted else VIOLATED
+
+
+# Place
+
+
+def _judge_place(search: Search, listing: Listing) -> Finding:
+    """Any of the places; a place that cannot be decided counts only where no other one is certain."""
+    best = VIOLATED
+    for place in search.places:
+        finding = _lies_in(place, listing)
+        if finding is SATISFIED:
+            return SATISFIED
+        if finding is UNKNOWN:
+            best = UNKNOWN
+    return best
+
+
+def _lies_in(place: Place, listing: Listing) -> Finding:
+    match place:
+        case InComune():
+            return _lies_in_comune(place, listing)
+        case InProvince():
+            return _lies_in_province(place, listing)
+        case InCircle():
+            return _lies_at(listing.position, lambda position: in_circle(position, place))
+        case InPolygon():
+            return _lies_at(listing.position, lambda position: in_polygon(position, place))
+        case _:
+            assert_never(place)
+
+
+def _lies_at(position: Position | None, inside: Callable[[Position], bool]) -> Finding:
+    if position is None:
+        return UNKNOWN
+    return SATISFIED if inside(position) else VIOLATED
+
+
+def _lies_in_comune(place: InComune, listing: Listing) -> Finding:
+    if listing.comune is None:
+        return _may_lie_in_comune(place, listing)
+    if listing.comune != place.code and not _same_comune(listing.comune, place.code):
+        return VIOLATED
+    if not place.zones:
+        return SATISFIED
+    if not listing.zone:
+        return UNKNOWN
+    return SATISFIED if in_zones(listing.zone, place.zones) else VIOLATED
+
+
+def _may_lie_in_comune(place: InComune, listing: Listing) -> Finding:
+    """A listing without a comune: its province alone can rule a comune out."""
+    comune = Comuni.load().by_code(place.code)
+    elsewhere = comune and listing.province and not comune.lies_in(listing.province)
+    return VIOLATED if elsewhere else UNKNOWN
+
+
+def _same_comune(code: str, other: str) -> bool:
+    """Whether two codes mean one comune of today: either may be of before a merger."""
+    current = Comuni.load().current
+    return current(code) == current(other)
+
+
+def _lies_in_province(place: InProvince, listing: Listing) -> Finding:
+    """The comune's province of today; what the source calls the province counts where the comune is unknown."""
+    comune = Comuni.load().by_code(listing.comune) if listing.comune else None
+    province = comune.province if comune else listing.province
+    if province is None:
+        return UNKNOWN
+    return SATISFIED if province == place.code else VIOLATED
+
+
+def in_zones(zone: str, wanted: Iterable[str]) -> bool:
+    """Whether a part of a wanted zone stands in the listing's zone as whole words, whatever accents and case.
+
+    Portals join neighbours with dashes, each its own way: `Trionfale` and `Trionfale - Balduina` are both found in
+    `Monte Mario - Trionfale`. A zone that is narrower than the wanted one fits (`Centro` in `Centro Storico`), a
+    wider one does not.
+    """
+    folded = fold_phrase(zone)
+    return any(contains_phrase(folded, part) for each in wanted for part in _zone_parts(each))
+
+
+@lru_cache(maxsize=16_384)
+def _zone_parts(zone: str) -> tuple[Folded, ...]:
+    spaced = zone.replace("\u2013", "-").replace("/", " - ").replace(",", " - ")
+    return tuple(fold(part) for part in spaced.split(" - "))
+
+
+# Money
+
+
+def _judge_rent(search: Search, listing: Listing) -> Finding | None:
+    limit = search.rent
+    if limit is None:
+        return None
+    return _within(limit.minimum_cents, limit.maximum_cents, _comparable_rent(limit, listing))
+
+
+def _comparable_rent(limit: RentLimit, listing: Listing) -> Interval | None:
+    """The monthly rent in cents in the terms of the limit; None on request, per m² or per year.
+
+    An amount that does not say whether the spese are in it is read as portals mean it: without them where the limit is
+    without, and possibly with them where the limit is with.
+    Spese of unknown amount lie between nothing and the canone itself. That they are never more is a bound and not
+    a guess at the amount: it holds for 4,300 of the 4,303 flats of Milano of 2025 whose spese are known, and without
+    it a flat of 5,000 € might cost a renter 1,000 €.
+    """
+    rent, spese = listing.rent, listing.spese_cents
+    if rent is None or rent.per is not RentUnit.MONTH:
+        return None
+    amount = rent.amount_cents
+    if limit.spese == "excluded":
+        if rent.spese is not SpeseTerm.INCLUDED:
+            return Interval.point(amount)
+        return Interval(amount / 2, amount) if spese is None else Interval.point(max(0, amount - spese))
+    if rent.spese is SpeseTerm.INCLUDED:
+        return Interval.point(amount)
+    if spese is None:
+        return Interval(amount, 2 * amount)
+    total = amount + spese
+    return Interval.point(total) if rent.spese is SpeseTerm.EXCLUDED else Interval(amount, total)
+
+
+def _judge_deposit(search: Search, listing: Listing) -> Finding | None:
+    deposit = listing.deposit_cents
+    return _within(None, search.deposit_max_cents, None if deposit is None else Interval.point(deposit))
+
+
+# The flat
+
+
+def _judge_rooms(search: Search, listing: Listing) -> Finding | None:
+    """`5+` rooms are five or any number above."""
+    if search.rooms is None:
+        return None
+    rooms = listing.rooms
+    high = inf if listing.rooms_or_more else rooms
+    value = None if rooms is None or high is None else Interval(rooms, high)
+    return _within(search.rooms.minimum, search.rooms.maximum, value)
+
+
+LOW_KINDS = {
+    FloorKind.SEMINTERRATO: Interval(-1, -1),
+    FloorKind.PIANO_TERRA: Interval(0, 0),
+    FloorKind.RIALZATO: Interval(0, 1),
+    FloorKind.AMMEZZATO: Interval(0, 1),
+}
+"""Where floors lie that are called by a name and not by a number; 0 is the ground floor."""
+
+
+def _judge_floor(search: Search, listing: Listing) -> Finding | None:
+    """The kind, if kinds are named, and the height.
+
+    A low kind that is named is welcome as it is: `piano terra, or from the third` is {PIANO_TERRA, NUMBERED} from 3.
+    """
+    wish, floor = search.floor, listing.floor
+    if wish is None or not _restricts(wish):
+        return None
+    if floor is None:
+        return UNKNOWN
+    if wish.kinds and floor.kind not in wish.kinds:
+        return VIOLATED
+    if floor.kind in wish.kinds and floor.kind in LOW_KINDS:
+        return SATISFIED
+    return _within(wish.minimum, wish.maximum, _height(floor)) or SATISFIED
+
+
+def _restricts(wish: FloorWish) -> bool:
+    return bool(wish.kinds) or wish.minimum is not None or wish.maximum is not None
+
+
+def _height(floor: Floor) -> Interval:
+    """In floors above the ground; an attico or a numbered floor without its number is the first or higher."""
+    if floor.kind in LOW_KINDS:
+        return LOW_KINDS[floor.kind]
+    return Interval(1, inf) if floor.number is None else Interval.point(floor.number)
+
+
+def _judge_features(search: Search, listing: Listing) -> Finding | None:
+    if not search.features:
+        return None
+    known = [listing.features.get(feature) for feature in search.features]
+    if False in known:
+        return VIOLATED
+    return UNKNOWN if None in known else SATISFIED
+
+
+_RANK = {energy_class: rank for rank, energy_class in enumerate(EnergyClass)}
+_OLD_CLASSES = frozenset({EnergyClass.A_PLUS, EnergyClass.A})
+
+
+def _judge_energy_class(search: Search, listing: Listing) -> Finding | None:
+    """The wanted class or a better one. Whether an old A or A+ would be an A1 to A4 today, nobody can say."""
+    wanted, found = search.energy_class, listing.energy_class
+    if wanted is None:
+        return None
+    if found is None or (found in _OLD_CLASSES and _RANK[wanted] < _RANK[EnergyClass.A_PLUS]):
+        return UNKNOWN
+    return SATISFIED if _RANK[found] <= _RANK[wanted] else VIOLATED
+
+
+def _judge_availability(search: Search, listing: Listing) -> Finding | None:
+    if search.available_by is None:
+        return None
+    if listing.available_from is None:
+        return UNKNOWN
+    return SATISFIED if listing.available_from <= search.available_by else VIOLATED
+
+
+# Words
+
+
+def _judge_wanted(search: Search, listing: Listing) -> Finding | None:
+    phrases = _phrases(search.keywords_wanted)
+    if not phrases:
+        return None
+    text = _text_of(listing)
+    if all(contains_phrase(text, phrase) for phrase in phrases):
+        return SATISFIED
+    return VIOLATED if listing.description else UNKNOWN
+
+
+def _judge_unwanted(search: Search, listing: Listing) -> Finding | None:
+    phrases = _phrases(search.keywords_unwanted)
+    if not phrases:
+        return None
+    text = _text_of(listing)
+    if any(contains_phrase(text, phrase) for phrase in phrases):
+        return VIOLATED
+    return SATISFIED if listing.description else UNKNOWN
+
+
+def _phrases(keywords: tuple[str, ...]) -> list[Folded]:
+    """Keywords without a letter or digit ask for nothing."""
+    return [phrase for keyword in keywords if (phrase := fold_phrase(keyword))]
+
+
+def _text_of(listing: Listing) -> Folded:
+    return _folded_text(listing.title, listing.description)
+
+
+@lru_cache(maxsize=512)  # one listing meets many searches in a row
+def _folded_text(title: str, description: str) -> Folded:
+    return Folded(f"{fold(title)} | {fold(description)}")  # a phrase does not run from one into the other
+
+
+# Words that explain
+
+
+def _euros(cents: int) -> str:
+    whole, rest = divmod(cents, 100)
+    return f"{whole:,}.{rest:02} €" if rest else f"{whole:,} €"
+
+
+def _listed(values: Iterable[object]) -> str:
+    return " or ".join(sorted(str(value).replace("_", " ") for value in values))
+
+
+def _said(value: object | None) -> str | None:
+    return None if value is None else str(value).replace("_", " ")
+
+
+def _bounds(minimum: object | None, maximum: object | None) -> str:
+    if maximum is None:
+        return f"at least {minimum}"
+    if minimum is None:
+        return f"at most {maximum}"
+    return f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
+
+
+def _range_in_words(wanted: Range | None, unit: str) -> str:
+    wanted = wanted or Range()
+    return f"{_bounds(wanted.minimum, wanted.maximum)} {unit}"
+
+
+def _places_in_words(search: Search) -> str:
+    return " or ".join(_place_in_words(place) for place in search.places)
+
+
+def _place_in_words(place: Place) -> str:
+    match place:
+        case InComune(code=code, zones=zones):
+            comune = Comuni.load().by_code(code)
+            name = comune.name if comune else f"the comune {code}"
+            return f"{' or '.join(zones)} in {name}" if zones else name
+        case InProvince(code=code):
+            return f"the province {code}"
+        case InCircle(centre=centre, radius_m=radius_m):
+            return f"within {radius_m:,} m of {_degrees(centre)}"
+        case InPolygon(ring=ring):
+            return f"inside a polygon of {len(ring) - 1} points"
+        case _:
+            assert_never(place)
+
+
+def _degrees(position: Position) -> str:
+    return f"{position.latitude:.5f}, {position.longitude:.5f}"
+
+
+def _where(listing: Listing) -> str | None:
+    comune = Comuni.load().by_code(listing.comune) if listing.comune else None
+    parts = (
+        listing.zone,
+        comune.name if comune else listing.comune_name or listing.comune,
+        comune.province if comune else listing.province,
+        _degrees(listing.position) if listing.position else None,
+    )
+    return ", ".join(part for part in parts if part) or None
+
+
+def _rent_limit_in_words(search: Search) -> str:
+    limit = search.rent or RentLimit()
+    low, high = limit.minimum_cents, limit.maximum_cents
+    amounts = _bounds(None if low is None else _euros(low), None if high is None else _euros(high))
+    return f"{amounts} a month with spese {limit.spese}"
+
+
+_PER = {RentUnit.MONTH: "a month", RentUnit.SQUARE_METRE_MONTH: "per m² a month", RentUnit.YEAR: "a year"}
+
+
+def _rent_in_words(listing: Listing) -> str | None:
+    if listing.rent is None:
+        return None
+    return f"{_amount_in_words(listing.rent)}, {_spese_in_words(listing.spese_cents)}"
+
+
+def _amount_in_words(rent: Rent) -> str:
+    term = "not said whether spese are included" if rent.spese is SpeseTerm.UNKNOWN else f"spese {rent.spese}"
+    return f"{_euros(rent.amount_cents)} {_PER[rent.per]}, {term}"
+
+
+def _spese_in_words(cents: int | None) -> str:
+    return "spese unknown" if cents is None else f"spese {_euros(cents)}"
+
+
+def _rooms_in_words(listing: Listing) -> str | None:
+    return None if listing.rooms is None else f"{listing.rooms}{'+' if listing.rooms_or_more else ''}"
+
+
+def _floor_wish_in_words(search: Search) -> str:
+    wish = search.floor or FloorWish()
+    height = None
+    if wish.minimum is not None or wish.maximum is not None:
+        height = f"floor {_bounds(wish.minimum, wish.maximum)}"
+    return ", ".join(part for part in (_listed(wish.kinds), height) if part)
+
+
+def _floor_in_words(listing: Listing) -> str | None:
+    floor = listing.floor
+    if floor is None:
+        return None
+    kind = "floor" if floor.kind is FloorKind.NUMBERED else str(_said(floor.kind))
+    return kind if floor.number is None else f"{kind} {floor.number}"
+
+
+def _features_in_words(search: Search, listing: Listing) -> str | None:
+    known = {feature: listing.features[feature] for feature in search.features if feature in listing.features}
+    said = (f"{'' if has else 'no '}{_said(feature)}" for feature, has in sorted(known.items()))
+    return " and ".join(said) or None
+
+
+def _quoted(keywords: Iterable[str]) -> str:
+    return ", ".join(f"“{keyword}”" for keyword in keywords)
+
+
+def _text_in_words(keywords: tuple[str, ...], listing: Listing) -> str | None:
+    """Which keywords the text holds, or how long it is: the text itself is too long to quote."""
+    words = len(listing.title.split()) + len(listing.description.split())
+    if not words:
+        return None
+    held = [keyword for keyword in keywords if contains_phrase(_text_of(listing), fold_phrase(keyword))]
+    return f"{_quoted(held) if held else 'none'} in {words} words"
+
+
+FLAG, PASS, FAIL = UnknownPolicy.FLAG, UnknownPolicy.PASS, UnknownPolicy.FAIL
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        Criterion.STATUS,
+        judge=lambda _, listing: SATISFIED if listing.active else VIOLATED,
+        wanted=lambda _: "an active listing",
+        found=lambda _, listing: listing.status,
+        unknown=FAIL,
+        because="a listing always has a status",
+    ),
+    Rule(
+        Criterion.PLACE,
+        judge=_judge_place,
+        wanted=_places_in_words,
+        found=lambda _, listing: _where(listing),
+        unknown=FAIL,
+        because="otherwise everything that names no place would reach every renter in Italy",
+    ),
+    Rule(
+        Criterion.SOURCE,
+        judge=lambda search, listing: _among(search.sources, listing.source),
+        wanted=lambda search: _listed(search.sources),
+        found=lambda _, listing: listing.source,
+        unknown=FAIL,
+        because="a listing always has a source",
+    ),
+    Rule(
+        Criterion.RENT,
+        judge=_judge_rent,
+        wanted=_rent_limit_in_words,
+        found=lambda _, listing: _rent_in_words(listing),
+        unknown=FLAG,
+        because="most advertisements do not state their spese; a flat within the limit must not vanish for that",
+    ),
+    Rule(
+        Criterion.DEPOSIT,
+        judge=_judge_deposit,
+        wanted=lambda search: f"at most {_euros(search.deposit_max_cents or 0)}",
+        found=lambda _, listing: None if listing.deposit_cents is None else _euros(listing.deposit_cents),
+        unknown=PASS,
+        because="hardly any advertisement states the deposit: a flag on each would say nothing",
+    ),
+    Rule(
+        Criterion.CONTRACT,
+        judge=lambda search, listing: _among(search.contracts, listing.contract),
+        wanted=lambda search: _listed(search.contracts),
+        found=lambda _, listing: _said(listing.contract),
+        unknown=FLAG,
+        because="few portals have a field for it, and it is the first thing to ask",
+    ),
+    Rule(
+        Criterion.OFFERING,
+        judge=lambda search, listing: _equal(search.offering, listing.offering),
+        wanted=lambda search: str(_said(search.offering)),
+        found=lambda _, listing: _said(listing.offering),
+        unknown=FLAG,
+        because="sources that list whole flats only do not say so",
+    ),
+    Rule(
+        Criterion.PROPERTY_TYPE,
+        judge=lambda search, listing: _among(search.property_types, listing.property_type),
+        wanted=lambda search: _listed(search.property_types),
+        found=lambda _, listing: _said(listing.property_type),
+        unknown=FLAG,
+        because="it can be seen on the first picture",
+    ),
+    Rule(
+        Criterion.ROOMS,
+        judge=_judge_rooms,
+        wanted=lambda search: _range_in_words(search.rooms, "rooms"),
+        found=lambda _, listing: _rooms_in_words(listing),
+        unknown=FLAG,
+        because="the area and the rent bound it well enough for a look",
+    ),
+    Rule(
+        Criterion.BEDROOMS,
+        judge=lambda search, listing: _in_range(search.bedrooms, listing.bedrooms),
+        wanted=lambda search: _range_in_words(search.bedrooms, "bedrooms"),
+        found=lambda _, listing: _said(listing.bedrooms),
+        unknown=FLAG,
+        because="Italian advertisements count locali; bedrooms are often in the text only",
+    ),
+    Rule(
+        Criterion.BATHROOMS,
+        judge=lambda search, listing: _in_range(search.bathrooms, listing.bathrooms),
+        wanted=lambda search: _range_in_words(search.bathrooms, "bathrooms"),
+        found=lambda _, listing: _said(listing.bathrooms),
+        unknown=FLAG,
+        because="it can be asked in one sentence",
+    ),
+    Rule(
+        Criterion.AREA,
+        judge=lambda search, listing: _in_range(search.area_m2, listing.area_m2),
+        wanted=lambda search: _range_in_words(search.area_m2, "m²"),
+        found=lambda _, listing: None if listing.area_m2 is None else f"{listing.area_m2} m²",
+        unknown=FLAG,
+        because="one advertisement in several leaves it out",
+    ),
+    Rule(
+        Criterion.FLOOR,
+        judge=_judge_floor,
+        wanted=_floor_wish_in_words,
+        found=lambda _, listing: _floor_in_words(listing),
+        unknown=FLAG,
+        because="it matters to who asks for it, and is often missing",
+    ),
+    Rule(
+        Criterion.FURNISHING,
+        judge=lambda search, listing: _among(search.furnishing, listing.furnishing),
+        wanted=lambda search: _listed(search.furnishing),
+        found=lambda _, listing: _said(listing.furnishing),
+        unknown=FLAG,
+        because="it can be seen on the pictures",
+    ),
+    Rule(
+        Criterion.FEATURES,
+        judge=_judge_features,
+        wanted=lambda search: " and ".join(sorted(str(_said(feature)) for feature in search.features)),
+        found=_features_in_words,
+        unknown=FLAG,
+        because="portals list what there is and rarely what there is not",
+    ),
+    Rule(
+        Criterion.ENERGY_CLASS,
+        judge=_judge_energy_class,
+        wanted=lambda search: f"{search.energy_class} or better",
+        found=lambda _, listing: listing.energy_class,
+        unknown=FLAG,
+        because="the certificate is often still being made",
+    ),
+    Rule(
+        Criterion.ADVERTISER,
+        judge=lambda search, listing: _equal(search.advertiser, listing.advertiser),
+        wanted=lambda search: str(search.advertiser),
+        found=lambda _, listing: listing.advertiser,
+        unknown=FLAG,
+        because="the fee depends on it, and the first call tells",
+    ),
+    Rule(
+        Criterion.AVAILABILITY,
+        judge=_judge_availability,
+        wanted=lambda search: f"free by {search.available_by}",
+        found=lambda _, listing: None if listing.available_from is None else f"free from {listing.available_from}",
+        unknown=PASS,
+        because="a flat that names no date is nearly always free now",
+    ),
+    Rule(
+        Criterion.KEYWORDS_WANTED,
+        judge=_judge_wanted,
+        wanted=lambda search: f"all of {_quoted(search.keywords_wanted)}",
+        found=lambda search, listing: _text_in_words(search.keywords_wanted, listing),
+        unknown=FAIL,
+        because="who asks for a word asks for advertisements that say it",
+    ),
+    Rule(
+        Criterion.KEYWORDS_UNWANTED,
+        judge=_judge_unwanted,
+        wanted=lambda search: f"none of {_quoted(search.keywords_unwanted)}",
+        found=lambda search, listing: _text_in_words(search.keywords_unwanted, listing),
+        unknown=PASS,
+        because="an advertisement without a text says nothing unwanted",
+    ),
+)
+"""In the order of `Criterion`: cheap ones that refuse most listings come first."""
