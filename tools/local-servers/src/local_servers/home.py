@@ -8,10 +8,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -68,6 +70,37 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+class InUse(Exception):  # noqa: N818 - named by what is the case
+    """A server already runs on this directory."""
+
+
+@contextmanager
+def in_use(home: Path, *, within_seconds: float) -> Iterator[int]:
+    """Hold `home` for one server and yield the lock's file descriptor.
+
+    A server that inherits it holds the lock as long as it lives, so that one whose starter was killed has ended
+    before the next one begins.
+
+    Raises:
+        InUse: the server before still runs when the time is over.
+    """
+    deadline = time.monotonic() + within_seconds
+    with (private_directory(home) / "in-use").open("w") as lock:
+        while not _try_to_lock(lock):
+            if time.monotonic() > deadline:
+                raise InUse(f"A server already runs on {home}.")
+            time.sleep(0.05)
+        yield lock.fileno()
+
+
+def _try_to_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _others_may_enter(path: Path) -> bool:

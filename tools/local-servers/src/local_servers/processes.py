@@ -29,6 +29,7 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     account: Account | None = None,
+    inherits: Sequence[int] = (),
     when_parent_dies: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
     """Start `command`, its output appended to `log`, in a process group of its own.
@@ -47,6 +48,7 @@ def start(
             env=None if env is None else dict(env),
             cwd=cwd,
             process_group=0,
+            pass_fds=inherits,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
