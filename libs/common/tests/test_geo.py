@@ -7,7 +7,7 @@ from common.listing import Position
 from common.search import InCircle, InPolygon
 from testkit.strategies import polygons_around, positions
 
-seeded = settings(derandomize=True, deadline=None, max_examples=200)
+seeded = settings(derandomize=True, deadline=None, max_examples=100)
 
 DUOMO = Position(latitude=45.46427, longitude=9.18951)
 SQUARE = InPolygon(

@@ -108,9 +108,10 @@ class Comuni:
     @cache
     def load(cls) -> Self:
         """The list that the package carries; read once."""
-        prefixes = {row["code"][:3]: row["province"] for row in _rows("comuni.csv")} | FORMER_PROVINCES
+        rows = list(_rows("comuni.csv"))
+        prefixes = {row["code"][:3]: row["province"] for row in rows} | FORMER_PROVINCES
         return cls(
-            comuni=[_comune(row, prefixes) for row in _rows("comuni.csv")],
+            comuni=[_comune(row, prefixes) for row in rows],
             provinces=[Province(**row) for row in _rows("provinces.csv")],
             former=[
                 _Former(row["name"], row["province"], row["former_code"] or None, row["code"])
