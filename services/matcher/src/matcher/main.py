@@ -1,0 +1,52 @@
+"""The matcher's composition root: everything is made here, and handed on to what needs it."""
+
+import asyncio
+import datetime as dt
+
+from starlette.applications import Starlette
+
+from common.kafka import Publisher, make_broker
+from common.postgres import migrate, open_pool
+from common.service import health_routes, in_background, run, serve
+from common.settings import load
+from common.telemetry import configure_logging
+from matcher.handlers import subscribe
+from matcher.progress import Progress
+from matcher.searches import Searches
+from matcher.settings import Settings
+from matcher.store import Store
+
+POOL_SIZE = 4
+
+
+def main() -> None:
+    settings = load(Settings)
+    configure_logging("matcher", settings.log_level)
+    run(matcher(settings))
+
+
+async def matcher(settings: Settings) -> None:
+    """Match until SIGTERM; the batch in hand is finished."""
+    bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
+    await asyncio.to_thread(migrate, settings.database_url, "matcher")
+    async with (
+        open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
+        Publisher.connected(bootstrap, "matcher") as publisher,
+        Searches.loaded(bootstrap, topics.subscriptions) as searches,
+        in_background(searches.follow()),
+        make_broker(bootstrap, "matcher") as broker,
+    ):
+        progress = Progress()
+        subscribe(
+            broker,
+            topics=topics,
+            instance_id=settings.kafka_instance_id,
+            publisher=publisher,
+            searches=searches,
+            store=Store(pool),
+            progress=progress,
+            clock=lambda: dt.datetime.now(dt.UTC),
+        )
+        await broker.start()
+        app = Starlette(routes=health_routes(progress.healthy))
+        await serve(app, settings.http_host, settings.http_port)

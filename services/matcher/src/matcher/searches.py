@@ -1,0 +1,121 @@
+"""The searches of all users, in memory: the compacted topic of subscriptions, read from its beginning and followed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from prometheus_client import Counter, Gauge
+
+from common.events import SubscriptionSaved
+from common.kafka import Foreign, Invalid, Received, decode
+from common.search import Subscription
+from common.topics import Topic
+from matcher.index import Index
+
+log = structlog.get_logger()
+
+searches_held = Gauge("itarent_matcher_searches", "Active searches that listings are matched against")
+records_skipped = Counter("itarent_matcher_subscriptions_skipped_total", "Records of subscriptions that make no sense")
+
+LOAD_RECORDS = 500
+"""Read at once: applying them holds up everything else for about 20 ms."""
+
+
+class TopicMissingError(Exception):
+    """The topic of the subscriptions does not exist: create the topics before the matcher starts."""
+
+
+@dataclass(frozen=True)
+class HeldSearches:
+    """The searches as they are while a batch is matched, and up to where their topic was read."""
+
+    index: Index
+    position: list[int]
+    """Per partition, the offset of the next record."""
+
+
+class Searches:
+    """The table; a change waits until the batch that is being matched is done, so that a batch sees one state."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._partitions = partitions
+        self._position = [0] * len(partitions)
+        self._subscriptions: dict[UUID, Subscription] = {}
+        self._index = Index()
+        self._unchanging = asyncio.Lock()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def loaded(cls, bootstrap_servers: str, topic: Topic) -> AsyncIterator["Searches"]:
+        """The searches, complete up to what the topic held at the start."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers, client_id="matcher-searches", auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            if topic.name not in await consumer.topics():
+                raise TopicMissingError
+            numbers = sorted(consumer.partitions_for_topic(topic.name))
+            searches = cls(consumer, [TopicPartition(topic.name, number) for number in numbers])
+            await searches._load()
+            yield searches
+        finally:
+            await consumer.stop()
+
+    async def _load(self) -> None:
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning()
+        ends = await self._consumer.end_offsets(self._partitions)
+        while any([await self._consumer.position(each) < end for each, end in ends.items()]):
+            await self._read()
+        log.info("searches loaded", searches=len(self._index), position=self._position)
+
+    async def follow(self) -> None:
+        """Take in changes, for as long as the matcher runs."""
+        while True:
+            await self._read()
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[HeldSearches]:
+        """The searches, which do not change within the block."""
+        async with self._unchanging:
+            yield HeldSearches(self._index, list(self._position))
+
+    async def _read(self) -> None:
+        read = await self._consumer.getmany(timeout_ms=1000, max_records=LOAD_RECORDS)
+        async with self._unchanging:
+            self._apply(record for records in read.values() for record in records)
+
+    def _apply(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
+        for record in records:
+            match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):
+                case Received(key, event):
+                    self._put(event.subscription) if event else self._remove(key)
+                case Foreign():
+                    pass
+                case Invalid(_, reason):
+                    # Every instance reads every record: the dead letters would hold it as often as there are instances.
+                    records_skipped.inc()
+                    log.error("subscription skipped", partition=record.partition, offset=record.offset, reason=reason)
+            self._position[record.partition] = record.offset + 1
+        searches_held.set(len(self._index))
+
+    def _put(self, subscription: Subscription) -> None:
+        known = self._subscriptions.get(subscription.subscription_id)
+        if known and known.revision >= subscription.revision:
+            return
+        self._remove(str(subscription.subscription_id))
+        self._subscriptions[subscription.subscription_id] = subscription
+        if subscription.active:
+            self._index.add(subscription)
+
+    def _remove(self, key: str) -> None:
+        with contextlib.suppress(ValueError):  # what is no id of ours was never here
+            known = self._subscriptions.pop(UUID(key), None)
+            if known and known.active:
+                self._index.discard(known)
