@@ -21,6 +21,7 @@ from twilio_simulator.resources import Direction, Message, Status, new_sid
 from twilio_simulator.store import Store
 
 WELCOME = "You are all set! For three days the sandbox can send messages to you, and you can write to it."
+ALWAYS_LATER = frozenset({codes.VALIDITY_EXPIRED})  # nobody can know it when the message is taken
 NOT_CONNECTED = "Your number {number} is not connected to the sandbox. To connect it, send: join {words}"
 
 
@@ -126,7 +127,7 @@ class Simulator:
             return refusal
         now = self.clock.now()
         departure = self._departure(order, now)
-        if departure.error_code and departure.error_code not in self.behaviour.errors_by_callback:
+        if departure.error_code and departure.error_code not in self.behaviour.errors_by_callback | ALWAYS_LATER:
             return Refusal(departure.error_code)
         message = self._message_of(order, now, departure.error_code)
         if fault and fault.kind is FaultKind.FAIL:
@@ -136,7 +137,6 @@ class Simulator:
         return message
 
     def _departure(self, order: Order, now: datetime) -> Departure:
-        """An expired validity is always known later only, so that it is reported by callback whatever is set."""
         phone = self.store.phone(number_of(order.to))
         if code := unreachable_code(order, phone, self.account, now):
             return Departure(error_code=code)

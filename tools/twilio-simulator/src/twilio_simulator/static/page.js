@@ -3,7 +3,7 @@
 const element = (id) => document.getElementById(id);
 const phonePath = (number) => `/simulator/phones/${encodeURIComponent(number)}`;
 const LINK = /https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]]/g;
-const TICKS = { accepted: "🕓", scheduled: "🕓", queued: "🕓", sending: "🕓", sent: "✓", delivered: "✓✓", read: "✓✓" };
+const TICKS = { accepted: "○", scheduled: "○", queued: "○", sending: "○", sent: "✓", delivered: "✓✓", read: "✓✓" };
 
 let open = null; // the number whose chat is shown
 let settings = null;
@@ -28,7 +28,7 @@ const title = (phone) => phone.name || phone.number;
 
 function dress(face, phone) {
   face.textContent = phone.name ? phone.name.split(/\s+/).map((word) => word[0]).slice(0, 2).join("") : phone.number.slice(-2);
-  face.style.setProperty("--hue", [...phone.number].reduce((sum, digit) => sum * 7 + digit.charCodeAt(0), 0) % 360);
+  face.style.setProperty("--hue", (Number(phone.number.slice(-4)) * 137.5) % 360); // neighbours get distant colours
 }
 
 // The list
