@@ -7,23 +7,27 @@ import copy
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from faststream import BaseMiddleware, Context
+from faststream._internal.types import CustomCallable  # with a looser type every subscriber would count as untyped
 from faststream.kafka import KafkaBroker, KafkaMessage
 from prometheus_client import Counter
 from pydantic import ValidationError
 
 from common.events import Event
-from common.topics import Topic, Topics
+from common.telemetry import mask
+from common.topics import LARGEST_DEAD_LETTER, Topic, Topics
 
 log = structlog.get_logger()
 
 CONTENT_TYPE: Final = "application/json"
+LARGEST_EVENT: Final = 1_000_000  # bytes; the topics' limit, 1 MiB, counts keys and headers too
+FLUSHED_WITHIN_S: Final = 5.0
 
 events_published = Counter("itarent_events_published_total", "Events acknowledged by Kafka", ["topic"])
 events_consumed = Counter("itarent_events_consumed_total", "Records read, whatever became of them", ["topic"])
@@ -43,12 +47,23 @@ class Encoded:
     headers: Mapping[str, str]
 
 
+class EventTooLargeError(Exception):
+    """The event is larger than Kafka takes: bound what goes into it."""
+
+
 def encode(topic: Topic, event: Event, source: str) -> Encoded:
-    """An event as a record: its fields are the value, its CloudEvents attributes are headers."""
+    """An event as a record: its fields are the value, its CloudEvents attributes are headers.
+
+    Raises:
+        EventTooLargeError: here, and not when it is already in an outbox and blocks everything behind it.
+    """
+    value = event.model_dump_json().encode()
+    if len(value) > LARGEST_EVENT:
+        raise EventTooLargeError(f"{event.type} {event.event_id} has {len(value)} bytes.")
     return Encoded(
         topic=topic.name,
         key=event.key,
-        value=event.model_dump_json().encode(),
+        value=value,
         headers={
             "ce_specversion": "1.0",
             "ce_id": str(event.event_id),
@@ -68,29 +83,26 @@ def tombstone(topic: Topic, key: str) -> Encoded:
 
 
 class Publisher:
-    """Publishes, and returns when Kafka has acknowledged everything on all in-sync replicas."""
+    """Publishes, and returns when Kafka has acknowledged everything on all in-sync replicas.
 
-    def __init__(self, producer: AIOKafkaProducer, source: str) -> None:
+    While Kafka is away it waits, for ever: who cannot wait sets a timeout.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, bootstrap_servers: str, source: str) -> None:
         self._producer = producer
+        self._bootstrap_servers = bootstrap_servers
+        self._renewal = asyncio.Lock()
         self.source = source
 
     @classmethod
     @contextlib.asynccontextmanager
     async def connected(cls, bootstrap_servers: str, source: str) -> AsyncIterator["Publisher"]:
         """A publisher for the life of a process; `source` names the service in `ce_source`."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
-            client_id=source,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=256 * 1024,
-            max_request_size=4 * 1024 * 1024,
-        )
-        await producer.start()
+        publisher = cls(await _started_producer(bootstrap_servers, source), bootstrap_servers, source)
         try:
-            yield cls(producer, source)
+            yield publisher
         finally:
-            await producer.stop()
+            await _stop(publisher._producer)
 
     async def publish(self, topic: Topic, events: Iterable[Event]) -> None:
         """Publish events to one topic; those of one key stay in their order."""
@@ -99,8 +111,9 @@ class Publisher:
     async def publish_encoded(self, records: Sequence[Encoded]) -> None:
         """Publish records. After an error any of them may have been published or not: publish all of them again."""
         # Acknowledgements are awaited together: one by one, each record would be a batch of its own, 50 times slower.
+        producer = self._producer
         acknowledgements = [
-            await self._producer.send(
+            await producer.send(
                 record.topic,
                 value=record.value,
                 key=record.key.encode(),
@@ -108,14 +121,59 @@ class Publisher:
             )
             for record in records
         ]
-        await asyncio.gather(*acknowledgements)
+        try:
+            await asyncio.gather(*acknowledgements)
+        except KafkaError:
+            await self._renew(producer)
+            raise
         for topic, count in collections.Counter(record.topic for record in records).items():
             events_published.labels(topic).inc(count)
+
+    async def _renew(self, refused: AIOKafkaProducer) -> None:
+        """Replace a producer that Kafka refused a batch: it counts the batch's sequence numbers as used, and Kafka
+        would therefore refuse everything that it sends to that partition from now on.
+        """
+        async with self._renewal:
+            if self._producer is refused:
+                self._producer = await _started_producer(self._bootstrap_servers, self.source)
+                await _stop(refused)
+
+
+async def _started_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=256 * 1024,
+        max_request_size=LARGEST_DEAD_LETTER,
+    )
+    try:
+        await producer.start()
+    except BaseException:
+        await producer.stop()
+        raise
+    return producer
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop when everything is acknowledged, or soon: without Kafka an idempotent producer would flush for ever."""
+    stopping = asyncio.create_task(producer.stop())
+    done, _ = await asyncio.wait([stopping], timeout=FLUSHED_WITHIN_S)
+    if done:
+        stopping.result()
+    else:
+        log.warning("kafka is away, records that it has not acknowledged are given up")
+        stopping.cancel()
+        await producer._sender.close()  # noqa: SLF001 - there is no public way to give up
+        await producer.client.close()
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 EventT = TypeVar("EventT", bound=Event)
+
+NUL: Final = b"\\u0000"
 
 
 @dataclass(frozen=True)
@@ -148,20 +206,21 @@ def decode(
     """A record as one of the event types, which are given by their CloudEvents type."""
     try:
         key = (record.key or b"").decode()
-        headers = {name: (value or b"").decode() for name, value in record.headers}
     except UnicodeDecodeError:
-        return Invalid(record, "the key or a header is not UTF-8")
+        return Invalid(record, "the key is not UTF-8")
     if not key:
         return Invalid(record, "the record has no key: it says which entity the event is about")
     if record.value is None:
         return Received(key, None, record)
-    event_type = _type_of(headers, types)
+    event_type = _type_of(record, types)
     return _decode_value(record, key, event_type) if event_type else Foreign(record)
 
 
 def _decode_value(
     record: ConsumerRecord[bytes, bytes], key: str, event_type: type[EventT]
 ) -> Received[EventT] | Invalid:
+    if NUL in record.value:
+        return Invalid(record, "a text holds U+0000, which PostgreSQL cannot store")
     try:
         event = event_type.model_validate_json(record.value)
     except ValidationError as error:
@@ -171,18 +230,19 @@ def _decode_value(
     return Received(key, event, record)
 
 
-def _type_of(headers: Mapping[str, str], types: Mapping[str, type[EventT]]) -> type[EventT] | None:
+def _type_of(record: ConsumerRecord[bytes, bytes], types: Mapping[str, type[EventT]]) -> type[EventT] | None:
     """A producer that sends no `ce_type` is understood where only one type is possible."""
-    if "ce_type" not in headers and len(types) == 1:
+    ce_type = dict(record.headers).get("ce_type")
+    if ce_type is None and len(types) == 1:
         return next(iter(types.values()))
-    return types.get(headers.get("ce_type", ""))
+    return types.get((ce_type or b"").decode(errors="replace"))
 
 
 def _reason(error: ValidationError) -> str:
     """The first faults of an event by field, without what the fields hold: it may be private."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     named = [f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}" for fault in faults[:3]]
-    return "; ".join(named)
+    return mask("; ".join(named))
 
 
 class LineStoppedError(Exception):
@@ -192,8 +252,8 @@ class LineStoppedError(Exception):
 class Reader(Generic[EventT]):
     """Reads batches of a topic: what cannot be understood goes to the dead letters, with its origin and the reason.
 
-    When `most_in_a_row` records in a row are invalid, reading stops (LineStoppedError, and the batch comes again),
-    since then more likely the reader is broken than all of the writers.
+    When `most_in_a_row` records in a row are invalid, reading stops (LineStoppedError, and the batch comes again, until
+    somebody starts the service anew), since then more likely the reader is broken than all of the writers.
     """
 
     most_in_a_row = 1000
@@ -203,33 +263,41 @@ class Reader(Generic[EventT]):
         self._topic = topic
         self._types = {each.type: each for each in types}
         self._in_a_row = 0
+        self._settled: dict[int, int] = {}  # per partition: the last offset whose dead letters are published
 
     async def read(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> list[Received[EventT]]:
         """What a batch holds, in its order; returns when its dead letters are acknowledged."""
         received: list[Received[EventT]] = []
         invalid: list[Invalid] = []
-        events_consumed.labels(self._topic.name).inc(len(records))
+        in_a_row = self._in_a_row
         for record in records:
             match decode(record, self._types):
                 case Received() as good:
                     received.append(good)
-                    self._in_a_row = 0
-                case Invalid() as bad:
+                    in_a_row = 0
+                case Invalid() as bad if self._is_new(record):
                     invalid.append(bad)
-                    self._in_a_row += 1
-                case Foreign():
+                    in_a_row += 1
+                    if in_a_row >= self.most_in_a_row:
+                        raise LineStoppedError
+                case Invalid() | Foreign():
                     pass
-        if self._in_a_row >= self.most_in_a_row:
-            self._in_a_row = 0
-            raise LineStoppedError
-        if invalid:
-            await self._dead_letter(invalid)
+        await self._dead_letter(invalid)
+        self._in_a_row = in_a_row
+        events_consumed.labels(self._topic.name).inc(len(records))
         return received
 
+    def _is_new(self, record: ConsumerRecord[bytes, bytes]) -> bool:
+        """A batch whose handler fails comes again and again: its dead letters are written once."""
+        return bool(record.offset > self._settled.get(record.partition, -1))
+
     async def _dead_letter(self, invalid: Sequence[Invalid]) -> None:
+        if not invalid:
+            return
         await self._publisher.publish_encoded([_dead_letter(self._topic, bad) for bad in invalid])
         events_dead_lettered.labels(self._topic.name).inc(len(invalid))
         for bad in invalid:
+            self._settled[bad.record.partition] = bad.record.offset
             log.error(
                 "dead letter",
                 topic=bad.record.topic,
@@ -279,13 +347,13 @@ async def _leave_undecoded(message: KafkaMessage) -> Any:  # noqa: ANN401 - Fast
 class Subscription(TypedDict):
     """Options that every subscriber shares; its `ack_policy` stands at the subscriber itself."""
 
-    batch: bool
+    batch: Literal[True]
     max_records: int
     batch_timeout_ms: int
-    auto_offset_reset: Any
+    auto_offset_reset: Literal["earliest"]
     group_instance_id: str | None
-    parser: Any
-    decoder: Any
+    parser: CustomCallable
+    decoder: CustomCallable
 
 
 def in_batches(instance_id: str | None, *, max_records: int = 500) -> Subscription:
@@ -312,7 +380,7 @@ Records = Annotated[tuple[ConsumerRecord[bytes, bytes], ...], Context("message.r
 class BackOff(BaseMiddleware):
     """Waits after a failure before the batch comes again, longer each time: a failing handler must not spin."""
 
-    longest_s = 10.0
+    longest_s: ClassVar[float] = 10.0
     _failures: ClassVar[collections.Counter[str]] = collections.Counter()
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:  # noqa: ANN401 - as above
@@ -320,9 +388,10 @@ class BackOff(BaseMiddleware):
         try:
             result = await call_next(msg)
         except Exception as error:
-            self._failures[topic] += 1
             log.exception("handler failed, the batch comes again", topic=topic, error=type(error).__name__)
-            await asyncio.sleep(min(0.05 * 2 ** self._failures[topic], self.longest_s))
+            # The exponent has a bound of its own: after a night's outage the power would be no float any more.
+            await asyncio.sleep(min(0.1 * 2 ** min(self._failures[topic], 10), self.longest_s))
+            self._failures[topic] += 1
             raise
         self._failures[topic] = 0
         return result

@@ -36,6 +36,7 @@ RELAY_LOCK: Final = 0x0B0C5
 RETRY_S: Final = 1.0
 POLL_S: Final = 5.0  # a net only: the writer's notification wakes the relay
 BATCH: Final = 500
+ANSWER_WITHIN_S: Final = 30.0  # a server that is gone without a word
 
 
 class Outbox:
@@ -89,7 +90,7 @@ class Relay:
         while True:
             try:
                 await self._relay_while_connected()
-            except (*CONNECTION_LOST, KafkaError, TimeoutError) as error:
+            except (*CONNECTION_LOST, KafkaError) as error:
                 log.warning("outbox relay interrupted, trying again", error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
@@ -109,11 +110,11 @@ class Relay:
             connection.terminate()
 
     async def _relay_batch(self, connection: "Connection") -> int:
-        rows = await connection.fetch(_UNSENT, BATCH)
+        rows = await connection.fetch(_UNSENT, BATCH, timeout=ANSWER_WITHIN_S)
         records = [Encoded(row["topic"], row["key"], row["value"], row["headers"]) for row in rows]
         if records:
             await self._publisher.publish_encoded(records)
-            await connection.execute(_SENT, [row["id"] for row in rows])
+            await connection.execute(_SENT, [row["id"] for row in rows], timeout=ANSWER_WITHIN_S)
         return len(records)
 
 

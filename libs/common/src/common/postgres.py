@@ -20,9 +20,10 @@ CONNECTION_LOST: Final = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    ConnectionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
 )
-"""What clients of a killed or restarting server see: try again later, on another connection."""
+"""What clients of a killed, restarting, full or unreachable server see: try again later, on another connection."""
 
 
 async def provision(admin_url: str, passwords: Mapping[str, str]) -> None:
@@ -84,8 +85,12 @@ async def open_pool(url: str, service: str, *, size: int = 10) -> AsyncIterator[
 
 
 async def connect(url: str, name: str) -> "asyncpg.Connection[Any]":
-    """One connection outside a pool, for what must not share one: LISTEN, session locks."""
-    connection = await asyncpg.connect(url, server_settings={"application_name": name})
+    """One connection outside a pool, for what must not share one: LISTEN, session locks.
+
+    The server takes 25 s to notice that the client's machine is gone, and then frees its locks.
+    """
+    keepalives = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+    connection = await asyncpg.connect(url, server_settings={"application_name": name, **keepalives})
     await _speak_json(connection)
     return connection
 

@@ -14,7 +14,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 class ServiceSettings(BaseSettings):
     """What every service needs to know."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     kafka_bootstrap_servers: str = Field(description="host:port, several separated by commas")
     kafka_namespace: str = Field(default="itarent", pattern=r"^[a-zA-Z0-9._-]+$", description="prefix of all topics")

@@ -17,6 +17,8 @@ from common.events import (
 )
 
 DAYS = dt.timedelta(days=1)
+LARGEST_RECORD = 1024 * 1024  # bytes
+LARGEST_DEAD_LETTER = 2 * LARGEST_RECORD  # a dead letter is the record and the reason
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,19 @@ class Topic:
     history: dt.timedelta
     partitions: int = 6
     restricted: bool = field(default=False, kw_only=True)  # holds phone numbers or message texts
+    largest_record: int = field(default=LARGEST_RECORD, kw_only=True)  # bytes
     owner: str = field(kw_only=True)
 
     @property
     def config(self) -> dict[str, str]:
         """Kafka's topic configuration."""
         history_ms = str(int(self.history.total_seconds() * 1000))
+        limit = {"max.message.bytes": str(self.largest_record)}
         if self.cleanup == "compact":
             # The latest value of a key stays for ever; nothing is compacted away while it is recent, so that an
             # audit can replay what was in force when a listing was matched.
-            return {"cleanup.policy": "compact", "min.compaction.lag.ms": history_ms, "retention.ms": "-1"}
-        return {"cleanup.policy": "delete", "retention.ms": history_ms}
+            return {"cleanup.policy": "compact", "min.compaction.lag.ms": history_ms, "retention.ms": "-1", **limit}
+        return {"cleanup.policy": "delete", "retention.ms": history_ms, **limit}
 
     @property
     def dead_letters(self) -> Self:
@@ -53,6 +57,7 @@ class Topic:
             history=30 * DAYS,
             partitions=1,
             restricted=self.restricted,
+            largest_record=LARGEST_DEAD_LETTER,
             owner=self.owner,
         )
 
