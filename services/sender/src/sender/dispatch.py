@@ -1,0 +1,290 @@
+"""The dispatcher: begins what is due, calls Twilio, records the outcomes, and asks about what is in doubt."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from common.postgres import CONNECTION_LOST, connect
+from sender import rate
+from sender.intake import DUE_CHANNEL
+from sender.ledger import Call, Ledger
+from sender.outcomes import Accepted, Outcome, Rejected, Unavailable
+from sender.progress import NotFound, Stage
+from sender.reports import Check, Reported, Reports, Source, reported_status
+from sender.twilio import LookupFailed, Request, Twilio
+
+log = structlog.get_logger()
+
+calls_made = Counter("itarent_sender_calls_total", "Calls to Twilio that create a message", ["outcome"])
+calls_in_flight = Gauge("itarent_sender_calls_in_flight", "Calls to Twilio that run now")
+call_seconds = Histogram(
+    "itarent_sender_call_seconds",
+    "How long Twilio takes to answer",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8),
+)
+channel_paused = Gauge("itarent_sender_channel_paused", "1 while Twilio is not called, since it has refused lately")
+
+POLL_S: Final = 1.0  # a net only: whoever makes something due wakes the dispatcher
+RETRY_S: Final = 0.5
+CHECKS: Final = 16
+RECORDED_AT_ONCE: Final = 200
+LEASES_PER_EXTENSION: Final = 3
+
+UNAVAILABLE: Final = (*CONNECTION_LOST, TimeoutError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Errors of the database after which the same step is tried again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How the dispatcher works: calls at once, and how long one of them may take at the most."""
+
+    in_flight: int
+    lease: timedelta
+    request_timeout: timedelta
+
+
+class Dispatcher:
+    """One replica's dispatcher. What it has begun is finished or parked before it ends."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        reports: Reports,
+        twilio: Twilio,
+        limits: Limits,
+        *,
+        callback_url: str,
+        template_sid: str | None,
+    ) -> None:
+        self._ledger = ledger
+        self._reports = reports
+        self._twilio = twilio
+        self._limits = limits
+        self._callback_url = callback_url
+        self._template_sid = template_sid
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._leased: set[UUID] = set()
+        self._outcomes: asyncio.Queue[Reported] = asyncio.Queue()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; then wait for the calls that run, and record them."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for step in (self._begin_due, self._record_outcomes, self._keep_leases, self._check):
+                    group.create_task(_again_and_again(step))
+        finally:
+            await self._finish()
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    async def _begin_due(self) -> None:
+        room = self._limits.in_flight - len(self._calls)
+        if not room:
+            self._room.clear()
+            await self._room.wait()
+            return
+        self._woken.clear()
+        begun = await self._ledger.begin(room)
+        channel_paused.set(bool(begun.paused))
+        for call in begun.calls:
+            self._start(call)
+        if begun.decided < room:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), POLL_S)
+
+    def _start(self, call: Call) -> None:
+        self._leased.add(call.message_id)
+        task = asyncio.create_task(self._make(call))
+        self._calls.add(task)
+        calls_in_flight.set(len(self._calls))
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        calls_in_flight.set(len(self._calls))
+        self._room.set()
+
+    async def _make(self, call: Call) -> None:
+        begun = time.monotonic()
+        outcome: Outcome = Unavailable("slot_lost")
+        if await self._slot_of(call, begun):
+            outcome = await self._call(call)
+        self._outcomes.put_nowait(Reported(call.message_id, call.attempt, outcome, Source.ANSWER))
+
+    async def _slot_of(self, call: Call, begun: float) -> bool:
+        """Wait for the call's slot, or for another if it has lapsed; False if the lease would not cover the call."""
+        delay = call.delay.total_seconds()
+        while True:
+            reserved = time.monotonic()
+            await asyncio.sleep(delay)
+            now = time.monotonic()
+            # A process that was frozen must not send what others may have sent since.
+            if now - begun > self._limits.lease.total_seconds() / 2:
+                return False
+            if now <= reserved + delay + rate.AHEAD.total_seconds():
+                return True
+            another = None
+            while another is None:
+                another = await self._another_slot()
+            delay = another.total_seconds()
+
+    async def _another_slot(self) -> timedelta | None:
+        try:
+            return await self._ledger.another_slot()
+        except UNAVAILABLE:
+            await asyncio.sleep(RETRY_S)
+            return None
+
+    async def _call(self, call: Call) -> Outcome:
+        started = time.monotonic()
+        outcome = await self._twilio.create(self._request(call))
+        seconds = time.monotonic() - started
+        call_seconds.observe(seconds)
+        calls_made.labels(type(outcome).__name__).inc()
+        level = log.info if isinstance(outcome, Accepted) else log.warning
+        level(
+            "Twilio answered" if isinstance(outcome, Accepted) else "Twilio did not take a message",
+            message_id=str(call.message_id),
+            attempt=call.attempt,
+            outcome=type(outcome).__name__,
+            sid=getattr(outcome, "sid", None),
+            error_code=getattr(outcome, "code", None),
+            reason=getattr(outcome, "reason", None),
+            milliseconds=round(seconds * 1000),
+        )
+        return outcome
+
+    def _request(self, call: Call) -> Request:
+        # After the `#` stands how Twilio is to repeat a callback that was not answered.
+        callback = f"{self._callback_url}?n={call.message_id}&a={call.attempt}#rc=3&rp=all"
+        if call.worded.body is None:
+            return Request(call.to, callback, content_sid=self._template_sid, content_variables=call.worded.variables)
+        return Request(call.to, callback, body=call.worded.body)
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    async def _record_outcomes(self) -> None:
+        outcomes = [await self._outcomes.get()]
+        while not self._outcomes.empty() and len(outcomes) < RECORDED_AT_ONCE:
+            outcomes.append(self._outcomes.get_nowait())
+        try:
+            await self._reports.record(outcomes)
+        except BaseException:  # it is tried again, or recorded at the end
+            for outcome in outcomes:
+                self._outcomes.put_nowait(outcome)
+            raise
+        self._leased -= {outcome.message_id for outcome in outcomes}
+
+    async def _keep_leases(self) -> None:
+        await asyncio.sleep(self._limits.lease.total_seconds() / LEASES_PER_EXTENSION)
+        if self._leased:
+            await self._ledger.extend_leases(list(self._leased))
+
+    async def _finish(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=self._limits.request_timeout.total_seconds())
+        for task in self._calls:
+            task.cancel()  # its lease runs out, and it is in doubt
+        while not self._outcomes.empty():
+            try:
+                await self._record_outcomes()
+            except UNAVAILABLE:
+                log.exception("outcomes are not recorded: they will be in doubt", count=self._outcomes.qsize())
+                return
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    async def _check(self) -> None:
+        """Leases of the dead, messages in doubt, and messages that no callback has ended."""
+        await self._reports.doubt_lapsed_leases()
+        checks = await self._reports.claim_checks(CHECKS)
+        found = await asyncio.gather(*map(self._ask, checks))
+        await self._reports.record([report for report in found if report])
+        if len(checks) < CHECKS:
+            await asyncio.sleep(POLL_S)
+
+    async def _ask(self, check: Check) -> Reported | None:
+        try:
+            return await (self._look_up(check) if check.stage is Stage.IN_DOUBT else self._fetch(check))
+        except LookupFailed as failed:
+            log.warning("Twilio could not be asked", message_id=str(check.message_id), reason=str(failed))
+            return None
+
+    async def _look_up(self, check: Check) -> Reported:
+        if check.to is None or check.marker is None:
+            erased = Rejected(None, "erased")
+            return Reported(check.message_id, check.attempt, erased, Source.LOOK_UP)
+        found = await self._twilio.find(check.to, check.marker, check.since)
+        log.info("Twilio was asked", message_id=str(check.message_id), found=found is not None)
+        if found is None:
+            return Reported(check.message_id, check.attempt, NotFound(), Source.LOOK_UP)
+        return reported_status(
+            check.message_id,
+            check.attempt,
+            Source.LOOK_UP,
+            status=found.status,
+            sid=found.sid,
+            code=found.error_code,
+        )
+
+    async def _fetch(self, check: Check) -> Reported | None:
+        if check.sid is None:
+            return None
+        found = await self._twilio.fetch(check.sid)
+        return reported_status(
+            check.message_id,
+            check.attempt,
+            Source.LOOK_UP,
+            status=found.status,
+            sid=found.sid,
+            code=found.error_code,
+        )
+
+
+async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step until cancelled, also when the database is away for a while."""
+    while True:
+        try:
+            await step()
+        except UNAVAILABLE as error:
+            log.warning("the database is away, trying again", step=step.__name__, error=type(error).__name__)
+            await asyncio.sleep(RETRY_S)
+
+
+async def follow_wakes(database_url: str, wake: Callable[[], None]) -> None:
+    """Wake the dispatcher when any replica has made something due."""
+    while True:
+        try:
+            async with _listening(database_url, wake) as lost:
+                wake()
+                await lost.wait()
+        except UNAVAILABLE as error:
+            log.warning("not listening for what is due, trying again", error=type(error).__name__)
+        await asyncio.sleep(RETRY_S)
+
+
+@contextlib.asynccontextmanager
+async def _listening(database_url: str, wake: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+    lost = asyncio.Event()
+    connection = await connect(database_url, "sender-listener")
+    try:
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(DUE_CHANNEL, lambda *_: wake())
+        yield lost
+    finally:
+        connection.terminate()

@@ -1,0 +1,88 @@
+"""What waits for a user, folded to one line per flat, so that a message shows how things are now."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.events import Card, Disposition, MatchedSearch, NotificationRequested, Reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One flat as the message shows it, and the notifications that are told by it."""
+
+    card: Card
+    reason: Reason
+    searches: tuple[MatchedSearch, ...]
+    previous_rent_cents: int | None
+    notification_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A notification that ends without being told."""
+
+    notification_id: UUID
+    disposition: Disposition
+    detail: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Every notification is in exactly one entry, or settled."""
+
+    entries: tuple[Entry, ...]
+    settled: tuple[Settled, ...]
+
+
+def fold(waiting: Iterable[NotificationRequested], told: AbstractSet[UUID]) -> Folded:
+    """Fold the notifications of one user, given in the order in which they came; `told` are flats told before."""
+    entries: list[Entry] = []
+    settled: list[Settled] = []
+    for flat_id, group in itertools.groupby(
+        sorted(waiting, key=lambda event: event.flat_id),  # a stable sort: their order within a flat stays
+        key=lambda event: event.flat_id,
+    ):
+        events = list(group)
+        shown, detail = _shown(events, was_told=flat_id in told)
+        if shown:
+            entries.append(_entry(shown, latest=events[-1]))
+        shown_ids = {event.notification_id for event in shown}
+        settled += [_suppressed(event, detail) for event in events if event.notification_id not in shown_ids]
+    return Folded(tuple(entries), tuple(settled))
+
+
+def is_asked_for(event: NotificationRequested) -> bool:
+    """Whether any of the searches wants to be told of this."""
+    return any(search.alert for search in event.searches)
+
+
+def _shown(events: Sequence[NotificationRequested], *, was_told: bool) -> tuple[list[NotificationRequested], str]:
+    """The notifications of one flat that are told, and why those are not that were asked for."""
+    latest = events[-1]
+    if latest.reason is not Reason.WITHDRAWN:
+        asked = [event for event in events if event.reason is not Reason.WITHDRAWN and is_asked_for(event)]
+        return asked, "returned"
+    if was_told and is_asked_for(latest):
+        return [latest], "withdrawn"
+    return [], "withdrawn"
+
+
+def _suppressed(event: NotificationRequested, detail: str) -> Settled:
+    reason = detail if is_asked_for(event) else "not_asked_for"
+    return Settled(event.notification_id, Disposition.SUPPRESSED, reason)
+
+
+def _entry(shown: Sequence[NotificationRequested], latest: NotificationRequested) -> Entry:
+    searches = {
+        search.subscription_id: search for event in shown for search in event.searches if search.alert
+    }  # of several versions of a search the last one counts
+    return Entry(
+        card=latest.card,
+        reason=shown[0].reason,
+        searches=tuple(searches.values()),
+        previous_rent_cents=next((event.previous_rent_cents for event in shown if event.previous_rent_cents), None),
+        notification_ids=tuple(event.notification_id for event in shown),
+    )

@@ -1,0 +1,110 @@
+"""What the sender does with events: each handler reads a batch, records it once, and wakes the dispatcher."""
+
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+import structlog
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from common.events import (
+    DirectMessageRequested,
+    MessageStatus,
+    MessageStatusReported,
+    NotificationRequested,
+    Recipient,
+    RecipientSaved,
+)
+from common.kafka import Publisher, Reader, Received, Records, in_batches
+from common.topics import Topics
+from sender.intake import Intake, Requested
+from sender.reports import Reported, Reports, Source, reported_status
+
+log = structlog.get_logger()
+
+
+def subscribe(
+    broker: KafkaBroker,
+    *,
+    topics: Topics,
+    instance_id: str | None,
+    publisher: Publisher,
+    intake: Intake,
+    reports: Reports,
+    wake: Callable[[], None],
+) -> None:
+    """Subscribe to what is to be told, to whom, and what became of it. A batch that fails comes again."""
+    notifications: Reader[Requested] = Reader(
+        publisher, topics.notifications, NotificationRequested, DirectMessageRequested
+    )
+    recipients = Reader(publisher, topics.recipients, RecipientSaved)
+    statuses = Reader(publisher, topics.message_statuses, MessageStatusReported)
+
+    @broker.subscriber(
+        topics.notifications.name,
+        group_id="sender",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(_member(instance_id, "notifications")),
+    )
+    async def on_notifications_requested(records: Records) -> None:
+        if await intake.take(await notifications.read(records)):
+            wake()
+
+    @broker.subscriber(
+        topics.recipients.name,
+        group_id="sender",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(_member(instance_id, "recipients")),
+    )
+    async def on_recipients_saved(records: Records) -> None:
+        saved, erased = _saved_and_erased(await recipients.read(records))
+        await intake.save_recipients(saved)
+        await intake.erase_recipients(erased)
+        wake()
+
+    @broker.subscriber(
+        topics.message_statuses.name,
+        group_id="sender",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(_member(instance_id, "statuses")),
+    )
+    async def on_message_statuses_reported(records: Records) -> None:
+        await reports.record([*_callbacks(await statuses.read(records))])
+
+
+def _member(instance_id: str | None, what: str) -> str | None:
+    """Each subscriber is a member of the group of its own, and needs a name of its own."""
+    return f"{instance_id}-{what}" if instance_id else None
+
+
+def _saved_and_erased(received: Iterable[Received[RecipientSaved]]) -> tuple[list[Recipient], list[UUID]]:
+    """What a batch says of each user last."""
+    latest = {each.key: each.event for each in received}
+    saved = [event.recipient for event in latest.values() if event]
+    erased = [user for key, event in latest.items() if event is None and (user := _uuid(key))]
+    return saved, erased
+
+
+def _uuid(key: str) -> UUID | None:
+    try:
+        return UUID(key)
+    except ValueError:
+        log.warning("tombstone of something that is no user")
+        return None
+
+
+def _callbacks(received: Iterable[Received[MessageStatusReported]]) -> Iterable[Reported]:
+    """The callbacks of our messages; what the sender itself reported is known, unknown statuses are not acted on."""
+    for each in received:
+        event = each.event
+        if event is None or event.reported_by != "callback" or event.status is MessageStatus.UNKNOWN:
+            continue
+        if event.message_id and event.attempt and event.message_sid:
+            yield reported_status(
+                event.message_id,
+                event.attempt,
+                Source.CALLBACK,
+                status=event.status,
+                sid=event.message_sid,
+                code=event.error_code,
+            )

@@ -1,0 +1,285 @@
+"""What comes in, recorded once: notifications into the ledger and into their user's open digest; recipients."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+from common.events import (
+    DirectMessageRequested,
+    Disposition,
+    NotificationRequested,
+    NotificationSettled,
+    Reason,
+    Recipient,
+)
+from common.kafka import Received
+from common.outbox import Outbox
+from common.topics import Topics
+from sender.fold import is_asked_for
+from sender.plan import Policy
+from sender.schedule import STALE_AFTER, due_at
+
+if TYPE_CHECKING:
+    from common.outbox import Connection
+
+Requested = NotificationRequested | DirectMessageRequested
+
+DUE_CHANNEL = "sender_due"
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What decides when a user's next digest is due."""
+
+    recipient: Recipient | None
+    last_digest_at: datetime | None
+
+
+class Intake:
+    """Writes what the topics bring, one transaction and a fixed number of round trips per batch."""
+
+    def __init__(self, pool: asyncpg.Pool, topics: Topics, policy: Policy) -> None:
+        self._pool = pool
+        self._topics = topics
+        self._policy = policy
+        self._outbox = Outbox("sender")
+
+    async def take(self, received: Sequence[Received[Requested]]) -> int:
+        """Record what was not recorded before, and open or join digests; returns how many were new."""
+        once = {each.event.notification_id: each for each in received if each.event}
+        if not once:
+            return 0
+        async with self._pool.acquire() as connection, connection.transaction():
+            new_ids = await self._insert(connection, list(once.values()))
+            new = [each.event for each in once.values() if each.event and each.event.notification_id in new_ids]
+            if new:
+                await self._put_into_messages(connection, new)
+        return len(new)
+
+    async def _insert(self, connection: "Connection", received: Sequence[Received[Requested]]) -> set[UUID]:
+        rows = await connection.fetch(_INSERT, *zip(*map(_row, received), strict=True))
+        return {row["notification_id"] for row in rows}
+
+    async def _put_into_messages(self, connection: "Connection", new: Sequence[Requested]) -> None:
+        users = sorted({event.user_id for event in new})
+        now = await connection.fetchval(_KNOW_USERS, users)
+        directs = [event for event in new if isinstance(event, DirectMessageRequested)]
+        flats = [event for event in new if isinstance(event, NotificationRequested)]
+        unwanted = await self._unwanted(connection, flats)
+        joining = [event for event in flats if event.notification_id not in unwanted]
+        message_of = await self._open_digests(connection, sorted({event.user_id for event in joining}), now)
+        placed = [(event.notification_id, message_of[event.user_id]) for event in joining]
+        placed += await self._open_directs(connection, directs, now)
+        await connection.execute(_PLACE, *_columns(placed, 2))
+        await self._settle_unwanted(connection, [event for event in flats if event.notification_id in unwanted], now)
+        await connection.execute(_WAKE)
+
+    async def _unwanted(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
+        """The notifications that no search asks for, but for those that change what waits to be told of their flat."""
+        candidates = [event for event in flats if not is_asked_for(event)]
+        if not candidates:
+            return set()
+        rows = await connection.fetch(
+            _WAITING_FLATS, [event.user_id for event in candidates], [event.flat_id for event in candidates]
+        )
+        waiting = {(row["user_id"], row["flat_id"]) for row in rows}
+        return {event.notification_id for event in candidates if (event.user_id, event.flat_id) not in waiting}
+
+    async def _open_digests(
+        self, connection: "Connection", users: Sequence[UUID], now: datetime
+    ) -> Mapping[UUID, UUID]:
+        """The open digest of each user; one that is open already keeps its due time."""
+        if not users:
+            return {}
+        standing = {row["user_id"]: _standing(row) for row in await connection.fetch(_STANDING, users)}
+        due = [self._due_at(standing[user], now) for user in users]
+        rows = await connection.fetch(
+            _OPEN_DIGESTS, [uuid.uuid4() for _ in users], users, due, [each + STALE_AFTER for each in due], now
+        )
+        return {row["user_id"]: row["message_id"] for row in rows}
+
+    def _due_at(self, standing: _Standing, now: datetime) -> datetime:
+        recipient = standing.recipient
+        return due_at(
+            now,
+            standing.last_digest_at,
+            self._policy.interval_of(recipient),
+            recipient.quiet_hours if recipient else None,
+            recipient.time_zone if recipient else "Europe/Rome",
+        )
+
+    async def _open_directs(
+        self, connection: "Connection", directs: Sequence[DirectMessageRequested], now: datetime
+    ) -> list[tuple[UUID, UUID]]:
+        if not directs:
+            return []
+        opened = [(uuid.uuid4(), event.user_id, event.purpose.value) for event in directs]
+        await connection.execute(_OPEN_DIRECTS, *_columns(opened, 3), now, now + STALE_AFTER)
+        return [(event.notification_id, message[0]) for event, message in zip(directs, opened, strict=True)]
+
+    async def _settle_unwanted(
+        self, connection: "Connection", events: Sequence[NotificationRequested], now: datetime
+    ) -> None:
+        if not events:
+            return
+        await connection.execute(_SETTLE_UNWANTED, [event.notification_id for event in events], now)
+        await self._outbox.add(
+            connection,
+            self._topics.message_statuses,
+            [
+                NotificationSettled(
+                    notification_id=event.notification_id,
+                    user_id=event.user_id,
+                    disposition=Disposition.SUPPRESSED,
+                    detail="not_asked_for",
+                    settled_at=now,
+                )
+                for event in events
+            ],
+        )
+
+    async def save_recipients(self, saved: Collection[Recipient]) -> None:
+        """Record recipients, unless a later revision is known; what waits for a change of theirs is due again."""
+        if not saved:
+            return
+        latest = {each.user_id: each for each in sorted(saved, key=lambda each: each.revision)}
+        users = sorted(latest)
+        async with self._pool.acquire() as connection, connection.transaction():
+            # Messages before recipients, as the dispatcher locks them.
+            await connection.execute(_LOOK_AGAIN, users)
+            await connection.execute(
+                _SAVE_RECIPIENTS,
+                users,
+                [latest[user].revision for user in users],
+                [latest[user].model_dump_json() for user in users],
+            )
+            await connection.execute(_WAKE)
+
+    async def erase_recipients(self, users: Collection[UUID]) -> None:
+        """Forget how users are reached and what they were sent; what still waits for them will find no recipient."""
+        if not users:
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            for statement in (_ERASE_ATTEMPTS, _ERASE_EVENTS, _ERASE_CONTACTS, _ERASE_RECIPIENTS):
+                await connection.execute(statement, sorted(users))
+
+
+def _row(received: Received[Requested]) -> tuple[Any, ...]:
+    event = received.event
+    assert event is not None
+    text = (received.record.value or b"").decode()
+    if isinstance(event, DirectMessageRequested):
+        return (event.notification_id, event.user_id, None, event.purpose.value, None, None, True, text)
+    return (
+        event.notification_id,
+        event.user_id,
+        event.flat_id,
+        event.reason.value,
+        event.card.listing_id,
+        event.card.version,
+        is_asked_for(event),
+        text,
+    )
+
+
+def _standing(row: asyncpg.Record) -> _Standing:
+    recipient = Recipient.model_validate_json(row["recipient"]) if row["recipient"] else None
+    return _Standing(recipient, row["last_digest_at"])
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    return [[row[i] for row in rows] for i in range(width)]
+
+
+_INSERT = """
+INSERT INTO notifications (notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event)
+SELECT notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::boolean[], $8::text[])
+    WITH ORDINALITY
+    AS requested(notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event, position)
+ORDER BY requested.position
+ON CONFLICT (notification_id) DO NOTHING
+RETURNING notification_id
+"""
+
+_KNOW_USERS = """
+WITH new AS (
+    INSERT INTO contacts (user_id) SELECT * FROM unnest($1::uuid[]) ON CONFLICT (user_id) DO NOTHING
+)
+SELECT clock_timestamp()
+"""
+
+_WAITING_FLATS = f"""
+-- Flats of which something waits to be told.
+SELECT DISTINCT user_id, flat_id
+FROM notifications JOIN unnest($1::uuid[], $2::uuid[]) AS candidate(user_id, flat_id) USING (user_id, flat_id)
+WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
+"""  # noqa: S608 - a constant
+
+_STANDING = """
+SELECT user_id, recipient, last_digest_at
+FROM unnest($1::uuid[]) AS asked(user_id) LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
+"""
+
+_OPEN_DIGESTS = """
+-- Open a digest for each user, or join the open one, whose times stay as they were set.
+INSERT INTO messages (message_id, user_id, kind, due_at, latest_at, opened_at)
+SELECT message_id, user_id, 'digest', due_at, latest_at, $5
+FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
+    AS opened(message_id, user_id, due_at, latest_at)
+ON CONFLICT (user_id) WHERE stage = 'waiting' AND kind = 'digest'
+DO UPDATE SET latest_at = messages.latest_at  -- changes nothing: it locks the digest until we have joined it
+RETURNING user_id, message_id
+"""
+
+_OPEN_DIRECTS = """
+INSERT INTO messages (message_id, user_id, kind, purpose, due_at, latest_at, opened_at)
+SELECT message_id, user_id, 'direct', purpose, $4, $5, $4
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS opened(message_id, user_id, purpose)
+"""
+
+_PLACE = """
+UPDATE notifications SET message_id = placed.message_id
+FROM unnest($1::uuid[], $2::uuid[]) AS placed(notification_id, message_id)
+WHERE notifications.notification_id = placed.notification_id
+"""
+
+_SETTLE_UNWANTED = """
+UPDATE notifications SET disposition = 'suppressed', detail = 'not_asked_for', settled_at = $2, event = NULL
+WHERE notification_id = ANY($1::uuid[])
+"""
+
+_WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"
+
+_LOOK_AGAIN = """
+-- Quiet hours, intervals and consents may have changed: the gates decide anew, now.
+UPDATE messages SET due_at = clock_timestamp()
+WHERE message_id IN (
+    SELECT message_id FROM messages
+    WHERE user_id = ANY($1::uuid[]) AND stage = 'waiting'
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+_SAVE_RECIPIENTS = """
+INSERT INTO recipients (user_id, revision, recipient)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[])
+ON CONFLICT (user_id) DO UPDATE SET revision = excluded.revision, recipient = excluded.recipient
+WHERE recipients.revision < excluded.revision
+"""
+
+_ERASE_ATTEMPTS = """
+UPDATE attempts SET recipient = NULL, body = NULL, variables = NULL, marker = NULL
+WHERE message_id IN (SELECT message_id FROM messages WHERE user_id = ANY($1::uuid[]))
+"""
+
+_ERASE_EVENTS = "UPDATE notifications SET event = NULL WHERE user_id = ANY($1::uuid[]) AND disposition <> 'waiting'"
+
+_ERASE_CONTACTS = "UPDATE contacts SET opted_out_at = NULL, opted_out_phone = NULL WHERE user_id = ANY($1::uuid[])"
+
+_ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"

@@ -1,0 +1,457 @@
+"""The ledger at the moment of sending: what is due is planned, and committed as `sending` before Twilio is called."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+from common.events import (
+    DirectPurpose,
+    Disposition,
+    MessageStatus,
+    NotificationRequested,
+    NotificationSettled,
+    Reason,
+    Recipient,
+)
+from common.outbox import Outbox
+from common.topics import Topics
+from sender import rate
+from sender.fold import Settled
+from sender.plan import Contact, Due, End, Policy, Send, Wait, Worded, plan
+from sender.rate import Channel
+
+if TYPE_CHECKING:
+    from common.outbox import Connection
+
+Waiting = Sequence[tuple[UUID, NotificationRequested | None]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call to Twilio that is committed as `sending` and may be made once `delay` has passed."""
+
+    message_id: UUID
+    attempt: int
+    to: str
+    worded: Worded
+    delay: timedelta
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What may be sent now, how many messages were decided about, sent or not, and why the channel is paused."""
+
+    calls: tuple[Call, ...] = ()
+    decided: int = 0
+    paused: str = ""
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    """Everything that the plans of a batch need."""
+
+    due: Sequence[Due]
+    attempts: Mapping[UUID, int]
+    recipients: Mapping[UUID, Recipient]
+    contacts: Mapping[UUID, Contact]
+    waiting: Mapping[UUID, Waiting]
+    told: Mapping[UUID, frozenset[UUID]]
+
+
+@dataclass
+class _Decided:
+    """The plans of a batch by kind."""
+
+    sends: list[tuple[Due, Send]] = field(default_factory=list)
+    waits: list[tuple[Due, Wait]] = field(default_factory=list)
+    ends: list[tuple[Due, End]] = field(default_factory=list)
+
+
+class Ledger:
+    """Decides and commits what is sent. All replicas share the tables, the channel and the clock of PostgreSQL."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        topics: Topics,
+        policy: Policy,
+        *,
+        name: str,
+        per_second: float,
+        lease: timedelta,
+    ) -> None:
+        self._pool = pool
+        self._topics = topics
+        self._policy = policy
+        self._name = name
+        self._per_second = per_second
+        self._lease = lease
+        self._outbox = Outbox("sender")
+
+    async def begin(self, most: int) -> Begun:
+        """Decide about up to `most` messages that are due, direct ones first.
+
+        All in one short transaction, whose row locks are the claim: consent is read under a lock in the same
+        transaction that commits `sending`, and a crash before the commit leaves everything as it was.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_LOCK_CHANNEL)
+            assert row is not None
+            now = row["now"]
+            channel = Channel(row["next_slot"], row["paused_until"], row["strikes"])
+            slots = rate.reserve(channel.next_slot, now, self._per_second, channel.room(now, most))
+            if not slots.at:
+                return Begun(paused=row["reason"])
+            claimed = await self._claim(connection, len(slots.at), now)
+            if not claimed.due:
+                return Begun(paused=row["reason"])
+            decided = self._decide(claimed, now)
+            calls = await self._commit(connection, claimed, decided, slots, now)
+            if calls:
+                used = rate.reserve(channel.next_slot, now, self._per_second, len(calls))
+                probing = now + rate.PROBE if channel.strikes else channel.paused_until
+                await connection.execute(_USE_CHANNEL, used.next_slot, probing)
+        return Begun(tuple(calls), len(claimed.due), row["reason"])
+
+    async def another_slot(self) -> timedelta | None:
+        """Another slot for a call whose own has lapsed: the delay until it, or None when all are taken for now."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_LOCK_CHANNEL)
+            assert row is not None
+            slots = rate.reserve(row["next_slot"], row["now"], self._per_second, 1)
+            if not slots.at:
+                return None
+            await connection.execute(_USE_CHANNEL, slots.next_slot, row["paused_until"])
+            return _delay(slots.at[0], row["now"])
+
+    async def extend_leases(self, message_ids: Sequence[UUID]) -> None:
+        """Keep the calls that still run from being taken for those of a dead process."""
+        await self._pool.execute(_EXTEND_LEASES, list(message_ids), self._lease, self._name)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def _claim(self, connection: "Connection", most: int, now: datetime) -> _Claimed:
+        rows = await connection.fetch(_CLAIM, now, most)
+        ids = [row["message_id"] for row in rows]
+        users = sorted({row["user_id"] for row in rows})
+        waiting = await self._waiting(connection, ids) if ids else {}
+        contacts = await connection.fetch(_LOCK_CONTACTS, users) if ids else []
+        recipients = await connection.fetch(_LOCK_RECIPIENTS, users) if ids else []
+        return _Claimed(
+            due=[_due(row) for row in rows],
+            attempts={row["message_id"]: row["attempt"] for row in rows},
+            recipients={row["user_id"]: Recipient.model_validate_json(row["recipient"]) for row in recipients},
+            contacts={row["user_id"]: _contact(row) for row in contacts},
+            waiting=waiting,
+            told=await self._told(connection, waiting),
+        )
+
+    async def _waiting(self, connection: "Connection", ids: Sequence[UUID]) -> Mapping[UUID, Waiting]:
+        waiting: dict[UUID, list[tuple[UUID, NotificationRequested | None]]] = defaultdict(list)
+        for row in await connection.fetch(_WAITING, ids):
+            event = NotificationRequested.model_validate_json(row["event"]) if row["flat_id"] else None
+            waiting[row["message_id"]].append((row["notification_id"], event))
+        return waiting
+
+    async def _told(self, connection: "Connection", waiting: Mapping[UUID, Waiting]) -> Mapping[UUID, frozenset[UUID]]:
+        """Which flats that are gone each user was told of."""
+        gone = [
+            (event.user_id, event.flat_id)
+            for events in waiting.values()
+            for _, event in events
+            if event and event.reason is Reason.WITHDRAWN
+        ]
+        if not gone:
+            return {}
+        rows = await connection.fetch(_TOLD, [user for user, _ in gone], [flat for _, flat in gone])
+        return {row["user_id"]: frozenset(row["flats"]) for row in rows}
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, claimed: _Claimed, now: datetime) -> _Decided:
+        decided = _Decided()
+        contacts = dict(claimed.contacts)
+        for due in claimed.due:
+            what = plan(
+                due,
+                claimed.recipients.get(due.user_id),
+                contacts.get(due.user_id, Contact()),
+                claimed.waiting.get(due.message_id, ()),
+                claimed.told.get(due.user_id, frozenset()),
+                self._policy,
+                now,
+            )
+            match what:
+                case Send():
+                    decided.sends.append((due, what))
+                    if due.purpose is None:  # another digest of this user in the batch has to keep its distance
+                        contacts[due.user_id] = Contact(now, due.message_id)
+                case Wait():
+                    decided.waits.append((due, what))
+                case End():
+                    decided.ends.append((due, what))
+        return decided
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def _commit(
+        self, connection: "Connection", claimed: _Claimed, decided: _Decided, slots: rate.Slots, now: datetime
+    ) -> list[Call]:
+        settled: list[tuple[UUID, Settled]] = []
+        if decided.waits:
+            await self._postpone(connection, decided.waits)
+        if decided.ends:
+            settled += await self._end(connection, decided.ends, now)
+        calls = [
+            Call(due.message_id, claimed.attempts[due.message_id] + 1, send.to, send.worded, _delay(slot, now))
+            for (due, send), slot in zip(decided.sends, slots.at, strict=False)
+        ]
+        if calls:
+            await self._start_sending(connection, decided.sends, calls, now)
+            settled += [(due.user_id, each) for due, send in decided.sends for each in send.settled]
+            await self._place_notifications(connection, decided.sends, now)
+        await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
+        return calls
+
+    async def _postpone(self, connection: "Connection", waits: Sequence[tuple[Due, Wait]]) -> None:
+        await connection.execute(
+            _POSTPONE,
+            [due.message_id for due, _ in waits],
+            [wait.until for _, wait in waits],
+            [wait.reason for _, wait in waits],
+        )
+
+    async def _end(
+        self, connection: "Connection", ends: Sequence[tuple[Due, End]], now: datetime
+    ) -> list[tuple[UUID, Settled]]:
+        """End messages that are not sent: first what has a reason of its own, then the rest with the message's."""
+        own = [(due.user_id, each) for due, end in ends for each in end.settled]
+        await settle(connection, [each for _, each in own], now)
+        await connection.execute(
+            _END,
+            [due.message_id for due, _ in ends],
+            [_status_of(end).value for _, end in ends],
+            [end.reason for _, end in ends],
+            now,
+        )
+        rest = await settle_messages(
+            connection, [(due.message_id, end.disposition, end.reason) for due, end in ends], now
+        )
+        return own + rest
+
+    async def _start_sending(
+        self, connection: "Connection", sends: Sequence[tuple[Due, Send]], calls: Sequence[Call], now: datetime
+    ) -> None:
+        ids = [call.message_id for call in calls]
+        as_template = [call.worded.body is None for call in calls]
+        await connection.execute(_START_SENDING, ids, as_template, now, self._lease, self._name)
+        await connection.execute(
+            _INSERT_ATTEMPTS,
+            ids,
+            [call.attempt for call in calls],
+            [call.to for call in calls],
+            [call.worded.body for call in calls],
+            [call.worded.variables for call in calls],
+            [call.worded.marker for call in calls],
+            now,
+        )
+        digests = [due for due, _ in sends if due.purpose is None]
+        if digests:
+            await connection.execute(
+                _COUNT_DIGESTS, [due.user_id for due in digests], [due.message_id for due in digests], now
+            )
+
+    async def _place_notifications(
+        self, connection: "Connection", sends: Sequence[tuple[Due, Send]], now: datetime
+    ) -> None:
+        """Where each notification went that was worded now; those of a retry are where they were."""
+        placed = [Settled(each, Disposition.IN_MESSAGE, "") for _, send in sends for each in send.shown]
+        placed += [Settled(each, Disposition.GROUPED, "") for _, send in sends for each in send.grouped]
+        placed += [each for _, send in sends for each in send.settled]
+        await settle(connection, placed, now)
+        retried_as_template = [due.message_id for due, send in sends if due.worded and send.worded.body is None]
+        if retried_as_template:
+            await connection.execute(_GROUP, retried_as_template)
+
+
+async def settle(connection: "Connection", settled: Sequence[Settled], now: datetime) -> None:
+    """Record where notifications have ended."""
+    if settled:
+        await connection.execute(
+            _SETTLE,
+            [each.notification_id for each in settled],
+            [each.disposition.value for each in settled],
+            [each.detail for each in settled],
+            now,
+        )
+
+
+async def settle_messages(
+    connection: "Connection", ended: Sequence[tuple[UUID, Disposition, str]], now: datetime
+) -> list[tuple[UUID, Settled]]:
+    """End what messages were to tell, except what was settled before: (user, notification) of each."""
+    if not ended:
+        return []
+    rows = await connection.fetch(
+        _SETTLE_MESSAGES,
+        [message_id for message_id, _, _ in ended],
+        [disposition.value for _, disposition, _ in ended],
+        [detail for _, _, detail in ended],
+        now,
+    )
+    return [
+        (row["user_id"], Settled(row["notification_id"], Disposition(row["disposition"]), row["detail"]))
+        for row in rows
+    ]
+
+
+def settled_events(settled: Sequence[tuple[UUID, Settled]], now: datetime) -> list[NotificationSettled]:
+    return [
+        NotificationSettled(
+            notification_id=each.notification_id,
+            user_id=user_id,
+            disposition=each.disposition,
+            detail=each.detail,
+            settled_at=now,
+        )
+        for user_id, each in settled
+    ]
+
+
+def _status_of(end: End) -> MessageStatus:
+    return MessageStatus.FAILED if end.disposition is Disposition.FAILED else MessageStatus.SUPPRESSED
+
+
+def _delay(slot: datetime, now: datetime) -> timedelta:
+    return max(slot - now, timedelta())
+
+
+def _due(row: asyncpg.Record) -> Due:
+    worded = Worded(row["body"], row["variables"], row["marker"]) if row["marker"] else None
+    return Due(
+        message_id=row["message_id"],
+        user_id=row["user_id"],
+        purpose=DirectPurpose(row["purpose"]) if row["purpose"] else None,
+        opened_at=row["opened_at"],
+        latest_at=row["latest_at"],
+        as_template=row["as_template"],
+        worded=worded,
+    )
+
+
+def _contact(row: asyncpg.Record) -> Contact:
+    return Contact(row["last_digest_at"], row["last_digest_id"], row["opted_out_at"], row["opted_out_phone"])
+
+
+_LOCK_CHANNEL = """
+-- One replica at a time decides what is sent next: slots are handed out in order, and none twice.
+SELECT clock_timestamp() AS now, next_slot, paused_until, strikes, reason FROM channel FOR UPDATE
+"""
+
+_USE_CHANNEL = "UPDATE channel SET next_slot = $1, paused_until = $2"
+
+_CLAIM: Any = """
+WITH direct AS (
+    SELECT * FROM messages
+    WHERE kind = 'direct' AND stage IN ('waiting', 'retrying') AND due_at <= $1
+    ORDER BY due_at LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), digest AS (
+    SELECT * FROM messages
+    WHERE kind = 'digest' AND stage IN ('waiting', 'retrying') AND due_at <= $1
+    ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM direct)
+    FOR UPDATE SKIP LOCKED
+)
+SELECT claimed.*, body, variables, marker
+FROM (SELECT * FROM direct UNION ALL SELECT * FROM digest) AS claimed
+LEFT JOIN attempts ON attempts.message_id = claimed.message_id AND attempts.attempt = claimed.attempt
+"""
+
+_WAITING = """
+SELECT message_id, notification_id, flat_id, event FROM notifications
+WHERE message_id = ANY($1::uuid[]) AND disposition = 'waiting'
+ORDER BY position
+"""
+
+_LOCK_CONTACTS = """
+SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone
+FROM contacts WHERE user_id = ANY($1::uuid[])
+ORDER BY user_id FOR UPDATE
+"""
+
+_LOCK_RECIPIENTS = """
+-- Whoever revokes a consent waits until we have committed, or we see the revocation.
+SELECT user_id, recipient FROM recipients WHERE user_id = ANY($1::uuid[]) ORDER BY user_id FOR SHARE
+"""
+
+_TOLD = """
+SELECT user_id, array_agg(flat_id) AS flats
+FROM notifications JOIN unnest($1::uuid[], $2::uuid[]) AS gone(user_id, flat_id) USING (user_id, flat_id)
+WHERE disposition IN ('in_message', 'grouped') AND reason <> 'withdrawn'
+GROUP BY user_id
+"""
+
+_POSTPONE = """
+UPDATE messages SET due_at = postponed.due_at, detail = postponed.detail
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS postponed(message_id, due_at, detail)
+WHERE messages.message_id = postponed.message_id
+"""
+
+_END = """
+UPDATE messages SET stage = 'ended', status = ended.status, detail = ended.detail, changed_at = $4
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS ended(message_id, status, detail)
+WHERE messages.message_id = ended.message_id
+"""
+
+_START_SENDING = """
+UPDATE messages
+SET stage = 'sending', detail = '', attempt = attempt + 1, as_template = started.as_template,
+    lease_until = $3::timestamptz + $4::interval, leased_by = $5, changed_at = $3
+FROM unnest($1::uuid[], $2::boolean[]) AS started(message_id, as_template)
+WHERE messages.message_id = started.message_id
+"""
+
+_INSERT_ATTEMPTS = """
+INSERT INTO attempts (message_id, attempt, recipient, body, variables, marker, started_at)
+SELECT message_id, attempt, recipient, body, variables, marker, $7
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
+    AS begun(message_id, attempt, recipient, body, variables, marker)
+"""
+
+_COUNT_DIGESTS = """
+UPDATE contacts SET last_digest_at = $3, last_digest_id = digest.message_id
+FROM unnest($1::uuid[], $2::uuid[]) AS digest(user_id, message_id)
+WHERE contacts.user_id = digest.user_id
+"""
+
+_SETTLE = """
+UPDATE notifications
+SET disposition = settled.disposition, detail = settled.detail, settled_at = $4, event = NULL
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS settled(notification_id, disposition, detail)
+WHERE notifications.notification_id = settled.notification_id
+"""
+
+_SETTLE_MESSAGES = """
+UPDATE notifications
+SET disposition = ended.disposition, detail = ended.detail, settled_at = $4, event = NULL
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS ended(message_id, disposition, detail)
+WHERE notifications.message_id = ended.message_id
+    AND notifications.disposition IN ('waiting', 'in_message', 'grouped')
+RETURNING notifications.user_id, notification_id, notifications.disposition, notifications.detail
+"""
+
+_GROUP = """
+-- A template shows no flat itself.
+UPDATE notifications SET disposition = 'grouped'
+WHERE message_id = ANY($1::uuid[]) AND disposition = 'in_message'
+"""
+
+_EXTEND_LEASES = """
+UPDATE messages SET lease_until = clock_timestamp() + $2::interval
+WHERE message_id = ANY($1::uuid[]) AND stage = 'sending' AND leased_by = $3
+"""

@@ -1,0 +1,106 @@
+"""The sender's composition root: everything is made here, and handed on to what needs it."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from datetime import timedelta
+
+from starlette.applications import Starlette
+
+from common.kafka import Publisher, make_broker
+from common.links import Links
+from common.outbox import Relay
+from common.postgres import migrate, open_pool
+from common.service import health_routes, in_background, run, serve
+from common.settings import load
+from common.telemetry import configure_logging
+from sender.dispatch import Dispatcher, Limits, follow_wakes
+from sender.handlers import subscribe
+from sender.intake import Intake
+from sender.ledger import Ledger
+from sender.plan import Policy
+from sender.reports import Reports
+from sender.settings import Settings
+from sender.twilio import Twilio
+
+POOL_SIZE = 8
+
+
+def main() -> None:
+    settings = load(Settings)
+    configure_logging("sender", "DEBUG" if settings.debug_notifications else settings.log_level)
+    run(sender(settings))
+
+
+async def sender(settings: Settings) -> None:
+    """Send until SIGTERM: then nothing new is begun, and what runs is finished and recorded."""
+    bootstrap, topics, policy = settings.kafka_bootstrap_servers, settings.topics, policy_of(settings)
+    database_url = settings.database_url.get_secret_value()
+    await asyncio.to_thread(migrate, database_url, "sender")
+    async with (
+        open_pool(database_url, "sender", size=POOL_SIZE) as pool,
+        Publisher.connected(bootstrap, "sender") as publisher,
+        twilio_of(settings) as twilio,
+        make_broker(bootstrap, "sender") as broker,
+    ):
+        reports = Reports(pool, topics, policy, grace=timedelta(seconds=settings.in_doubt_grace_seconds))
+        dispatcher = Dispatcher(
+            Ledger(
+                pool,
+                topics,
+                policy,
+                name=f"{settings.kafka_instance_id or socket.gethostname()}/{os.getpid()}",
+                per_second=settings.whatsapp_messages_per_second,
+                lease=timedelta(seconds=settings.sender_lease_seconds),
+            ),
+            reports,
+            twilio,
+            limits_of(settings),
+            callback_url=f"{settings.webhook_public_url}/twilio/status",
+            template_sid=settings.whatsapp_template_sid,
+        )
+        subscribe(
+            broker,
+            topics=topics,
+            instance_id=settings.kafka_instance_id,
+            publisher=publisher,
+            intake=Intake(pool, topics, policy),
+            reports=reports,
+            wake=dispatcher.wake,
+        )
+        async with in_background(
+            dispatcher.run(), Relay(database_url, publisher).run(), follow_wakes(database_url, dispatcher.wake)
+        ):
+            await broker.start()
+            await serve(Starlette(routes=health_routes()), settings.http_host, settings.http_port)
+            await broker.stop()
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        enabled=settings.whatsapp_enabled,
+        interval=settings.interval,
+        intervals_off=settings.debug_notifications,
+        has_template=settings.whatsapp_template_sid is not None,
+        links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        in_flight=settings.sender_in_flight,
+        lease=timedelta(seconds=settings.sender_lease_seconds),
+        request_timeout=timedelta(seconds=settings.sender_request_timeout_seconds),
+    )
+
+
+def twilio_of(settings: Settings) -> contextlib.AbstractAsyncContextManager[Twilio]:
+    return Twilio.connected(
+        settings.twilio_base_url,
+        settings.whatsapp_business_account_id,
+        settings.whatsapp_api_token.get_secret_value(),
+        settings.whatsapp_phone_number_id,
+        timeout_s=settings.sender_request_timeout_seconds,
+        in_flight=settings.sender_in_flight,
+    )

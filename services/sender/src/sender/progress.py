@@ -1,0 +1,216 @@
+"""What a report about an attempt changes: the answer of Twilio, a callback, a look-up, a lease that ran out."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias, assert_never
+
+from common.events import Disposition, MessageStatus
+from sender.outcomes import (
+    Accepted,
+    Cause,
+    Delayed,
+    InDoubt,
+    Misconfigured,
+    OptedOut,
+    Outcome,
+    OutsideWindow,
+    RateLimited,
+    Rejected,
+    Stale,
+    Unavailable,
+)
+from sender.schedule import MISCONFIGURED_RETRY, POLLS, channel_pause, next_attempt_at
+from sender.statuses import ENDED, advance
+
+DAILY_CAP_PAUSE: Final = timedelta(hours=1)
+
+
+class Stage(StrEnum):
+    """Where a message is with us; `MessageStatus` is what others are told."""
+
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    SENDING = "sending"
+    IN_DOUBT = "in_doubt"
+    TAKEN = "taken"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class NotFound:
+    """Twilio was asked and does not have the message."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The part of a message that reports change."""
+
+    stage: Stage
+    status: MessageStatus
+    attempt: int
+    retries: int
+    looks: int
+    as_template: bool
+    due_at: datetime
+    detail: str = ""
+    sid: str | None = None
+    error_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing is sent for a while, by any replica."""
+
+    reason: str
+    duration: timedelta
+    alert: bool = False  # somebody must mend our account or settings
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a report changes. `ended_as` is how the notifications end that the message was to tell."""
+
+    progress: Progress
+    ended_as: Literal[Disposition.FAILED, Disposition.EXPIRED] | None = None
+    pause: Pause | None = None
+    opted_out: bool = False
+    alert: bool = False
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a report is judged by beside the message itself."""
+
+    now: datetime
+    grace: timedelta
+    has_template: bool  # and the message can be sent as one
+    strikes: int  # how often in a row the channel has refused
+    failed_as: MessageStatus = MessageStatus.REJECTED  # the status of a failure: the answer's, or the callback's own
+
+
+Report: TypeAlias = Outcome | NotFound
+
+
+def follow(known: Progress, attempt: int, report: Report, situation: Situation, *, refused: bool) -> Change | None:
+    """What follows from a report about an attempt, or None if it changes nothing.
+
+    `refused`: this attempt is known to have failed, so that a late word of its progress is old.
+    """
+    match report:
+        case Accepted():
+            return None if refused else _taken(known, attempt, report, situation)
+        case _ if attempt != known.attempt or known.stage not in (Stage.SENDING, Stage.IN_DOUBT, Stage.TAKEN):
+            return None  # of an attempt that is over
+        case NotFound():
+            return _not_found(known, situation)
+        case InDoubt():
+            return _in_doubt(known, report, situation)
+        case _:
+            return _refused(known, report, situation)
+
+
+def _taken(known: Progress, attempt: int, report: Accepted, situation: Situation) -> Change | None:
+    """Twilio has the message. That also settles a later attempt which has not been made yet."""
+    if attempt != known.attempt and known.stage is Stage.SENDING:
+        return None
+    reported = MessageStatus.ACCEPTED if report.status is MessageStatus.UNKNOWN else report.status
+    status = advance(known.status, reported)
+    first_heard = known.stage not in (Stage.TAKEN, Stage.ENDED)
+    if status is known.status and not first_heard:
+        return None
+    return Change(
+        replace(
+            known,
+            stage=Stage.ENDED if status in ENDED else Stage.TAKEN,
+            status=status,
+            sid=known.sid or report.sid,
+            looks=0 if first_heard else known.looks,
+            due_at=situation.now + POLLS[0] if first_heard else known.due_at,
+            detail="",
+        )
+    )
+
+
+def _in_doubt(known: Progress, report: InDoubt, situation: Situation) -> Change | None:
+    if known.stage is not Stage.SENDING:
+        return None
+    doubted = replace(
+        known,
+        stage=Stage.IN_DOUBT,
+        status=MessageStatus.IN_DOUBT,
+        looks=0,
+        due_at=situation.now + situation.grace,
+        detail=report.reason,
+    )
+    return Change(doubted)
+
+
+def _not_found(known: Progress, situation: Situation) -> Change | None:
+    """Only a second look that finds nothing allows another attempt: the first may have come too early."""
+    if known.stage is not Stage.IN_DOUBT:
+        return None
+    if known.looks == 0:
+        return Change(replace(known, looks=1, due_at=situation.now + situation.grace))
+    return Change(_again(known, situation.now, "not_found"))
+
+
+def _refused(  # noqa: PLR0911 - one case per outcome
+    known: Progress,
+    report: Unavailable | RateLimited | Delayed | OutsideWindow | Misconfigured | OptedOut | Rejected | Stale,
+    situation: Situation,
+) -> Change:
+    now = situation.now
+    match report:
+        case Unavailable():
+            pause = Pause("unavailable", channel_pause(situation.strikes, None))
+            return Change(_again(known, now, "unavailable"), pause=pause)
+        case RateLimited():
+            pause = Pause("rate_limited", channel_pause(situation.strikes, report.retry_after))
+            return Change(_again(known, now, "rate_limited"), pause=pause)
+        case Misconfigured():
+            pause = Pause(f"misconfigured {report.code or report.http_status}", MISCONFIGURED_RETRY, alert=True)
+            return Change(replace(_again(known, now, "misconfigured"), error_code=report.code), pause=pause)
+        case Delayed():
+            return _delayed(known, report, situation)
+        case OutsideWindow() if situation.has_template and not known.as_template:
+            return Change(replace(_again(known, now, "as_template"), as_template=True, error_code=report.code))
+        case OutsideWindow():
+            return _ended(known, situation, "outside_window", report.code)
+        case OptedOut():
+            return replace(_ended(known, situation, "opted_out", report.code), opted_out=True)
+        case Rejected():
+            return replace(_ended(known, situation, report.reason, report.code), alert=report.ours)
+        case Stale():
+            return replace(_ended(known, situation, "stale", report.code), ended_as=Disposition.EXPIRED)
+        case _:
+            assert_never(report)
+
+
+def _delayed(known: Progress, report: Delayed, situation: Situation) -> Change:
+    due = next_attempt_at(report.cause, known.retries, situation.now)
+    if due is None:
+        return _ended(known, situation, report.cause.value, report.code)
+    again = replace(_again(known, due, report.cause.value), retries=known.retries + 1, error_code=report.code)
+    return Change(again, pause=_pause_after(report.cause, situation))
+
+
+def _pause_after(cause: Cause, situation: Situation) -> Pause | None:
+    match cause:
+        case Cause.CHANNEL_BUSY:
+            return Pause("channel_busy", channel_pause(situation.strikes, None))
+        case Cause.DAILY_CAP:
+            return Pause("daily_cap", DAILY_CAP_PAUSE, alert=True)
+        case Cause.TEMPORARY | Cause.ACCOUNT_BUSY:
+            return None
+
+
+def _again(known: Progress, due_at: datetime, detail: str) -> Progress:
+    return replace(
+        known, stage=Stage.RETRYING, status=MessageStatus.WAITING, due_at=due_at, detail=detail, looks=0, sid=None
+    )
+
+
+def _ended(known: Progress, situation: Situation, detail: str, code: int | None) -> Change:
+    ended = replace(known, stage=Stage.ENDED, status=situation.failed_as, detail=detail, error_code=code)
+    return Change(ended, ended_as=Disposition.FAILED)

@@ -1,0 +1,51 @@
+"""The global rate: slots that are 1/R seconds apart, reserved for at most a second ahead and never saved up."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+PROBE: Final = timedelta(seconds=15)
+"""How long the others wait for the outcome of the one message that is tried after a pause."""
+
+AHEAD: Final = timedelta(seconds=1)
+"""How far ahead slots are reserved, and how late one may be used. Within any window of t seconds there are thus
+at most R * (t + 1) + 1 messages, over all replicas, whichever of them dies."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The WhatsApp sender as all replicas see it; `strikes`: how often in a row it has refused."""
+
+    next_slot: datetime
+    paused_until: datetime | None
+    strikes: int
+
+    def room(self, now: datetime, wanted: int) -> int:
+        """How many messages may be begun, but for the rate: none in a pause, one after it until one has passed."""
+        if self.paused_until and now < self.paused_until:
+            return 0
+        return min(wanted, 1) if self.strikes else wanted
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Moments at which one message each may go out, and the first one that is left to others."""
+
+    at: tuple[datetime, ...]
+    next_slot: datetime
+
+
+def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int) -> Slots:
+    """Slots for up to `wanted` messages; none when others have taken the next second. No limit: `per_second` 0."""
+    first = max(next_slot, now)
+    if not per_second:
+        return Slots((now,) * wanted, next_slot)
+    step = timedelta(seconds=1 / per_second)
+    free = int((now + AHEAD - first) / step) + 1 if first <= now + AHEAD else 0
+    at = tuple(first + step * i for i in range(min(wanted, free)))
+    return Slots(at, first + step * len(at))
+
+
+def has_lapsed(slot: datetime, now: datetime) -> bool:
+    """Whether a slot must be given up for another, since a message in it would crowd later ones."""
+    return now > slot + AHEAD

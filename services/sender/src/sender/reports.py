@@ -1,0 +1,458 @@
+"""What is reported about messages that were sent, recorded together with what follows from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+from common.events import Disposition, MessageStatus, MessageStatusReported
+from common.outbox import Outbox
+from common.topics import Topics
+from sender.intake import DUE_CHANNEL
+from sender.ledger import settle_messages, settled_events
+from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of
+from sender.plan import Policy
+from sender.progress import Change, NotFound, Pause, Progress, Report, Situation, Stage, follow
+from sender.schedule import POLLS
+from sender.statuses import FAILURES
+
+if TYPE_CHECKING:
+    from common.outbox import Connection
+
+log = structlog.get_logger()
+
+reports_recorded = Counter("itarent_sender_reports_total", "Reports about messages", ["source", "report"])
+
+LOOK_UP_AGAIN: Final = timedelta(seconds=20)
+"""When a message in doubt is looked up again, if this time Twilio does not answer."""
+NO_MORE_POLLS: Final = timedelta(days=36_500)
+
+
+class Source(StrEnum):
+    """Who says it: Twilio's answer to the call, a callback, a look-up; or we, since a lease has run out."""
+
+    ANSWER = "answer"
+    CALLBACK = "callback"
+    LOOK_UP = "look_up"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A report about one attempt; `failed_as` is the message's status if the report is of a failure."""
+
+    message_id: UUID
+    attempt: int
+    report: Report
+    source: Source
+    failed_as: MessageStatus = MessageStatus.REJECTED
+
+
+@dataclass(frozen=True)
+class Check:
+    """A message that Twilio is to be asked about."""
+
+    message_id: UUID
+    attempt: int
+    stage: Stage
+    to: str | None  # None, like `marker`: it was erased
+    marker: str | None
+    sid: str | None
+    since: datetime
+
+
+def reported_status(
+    message_id: UUID, attempt: int, source: Source, *, status: MessageStatus, sid: str, code: int | None
+) -> Reported:
+    """A status that Twilio tells, by callback or look-up, as a report."""
+    if status in FAILURES:
+        return Reported(message_id, attempt, failure_of(status, code), source, failed_as=status)
+    return Reported(message_id, attempt, Accepted(sid, status), source)
+
+
+@dataclass
+class _Attempt:
+    """An attempt as it is known while a batch is worked through."""
+
+    state: str
+    started_at: datetime
+    recipient: str | None
+    sid: str | None
+    error_code: int | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class _Message:
+    user_id: UUID
+    is_digest: bool
+
+
+@dataclass
+class _Batch:
+    """What is known before a batch of reports, and what follows from it."""
+
+    now: datetime
+    strikes: int
+    messages: Mapping[UUID, _Message]
+    progress: dict[UUID, Progress]
+    attempts: dict[tuple[UUID, int], _Attempt]
+    changed: set[UUID] = field(default_factory=set)
+    ended: list[tuple[UUID, Disposition, str]] = field(default_factory=list)
+    told: list[tuple[Reported, MessageStatus]] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
+    opted_out: list[tuple[UUID, str | None]] = field(default_factory=list)
+    answered: list[UUID] = field(default_factory=list)
+    proven_at: datetime | None = None  # when a call was begun that shows that the channel works
+
+
+class Reports:
+    """Records reports, in batches of one transaction each."""
+
+    def __init__(self, pool: asyncpg.Pool, topics: Topics, policy: Policy, *, grace: timedelta) -> None:
+        self._pool = pool
+        self._topics = topics
+        self._policy = policy
+        self._grace = grace
+        self._outbox = Outbox("sender")
+
+    async def record(self, reported: Sequence[Reported]) -> None:
+        """Record what is reported and what follows: statuses, retries, pauses, opt-outs, events. Can be repeated."""
+        if not reported:
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            batch = await self._read(connection, reported)
+            for each in reported:
+                self._follow(batch, each)
+            await self._write(connection, batch)
+        _tell(reported, batch)
+
+    async def doubt_lapsed_leases(self) -> int:
+        """Whatever a dead process was sending is in doubt: Twilio may have it."""
+        rows = await self._pool.fetch(_LAPSED)
+        lapsed = [Reported(row["message_id"], row["attempt"], InDoubt("lease_ran_out"), Source.LEASE) for row in rows]
+        await self.record(lapsed)
+        return len(lapsed)
+
+    async def claim_checks(self, most: int) -> list[Check]:
+        """Messages that Twilio is to be asked about now; nobody else asks about them for a while."""
+        polls = [*POLLS[1:], NO_MORE_POLLS]
+        rows = await self._pool.fetch(_CLAIM_CHECKS, most, LOOK_UP_AGAIN, polls)
+        return [
+            Check(
+                row["message_id"],
+                row["attempt"],
+                Stage(row["stage"]),
+                row["recipient"],
+                row["marker"],
+                row["sid"],
+                row["since"],
+            )
+            for row in rows
+        ]
+
+    # --- reading and deciding ---------------------------------------------------------------------------------------
+
+    async def _read(self, connection: "Connection", reported: Sequence[Reported]) -> _Batch:
+        ids = sorted({each.message_id for each in reported})
+        messages = await connection.fetch(_LOCK_MESSAGES, ids)
+        attempts = await connection.fetch(_ATTEMPTS, ids)
+        channel = await connection.fetchrow("SELECT strikes, clock_timestamp() AS now FROM channel")
+        assert channel is not None
+        return _Batch(
+            now=channel["now"],
+            strikes=channel["strikes"],
+            messages={row["message_id"]: _Message(row["user_id"], row["kind"] == "digest") for row in messages},
+            progress={row["message_id"]: _progress(row) for row in messages},
+            attempts={(row["message_id"], row["attempt"]): _attempt(row) for row in attempts},
+        )
+
+    def _follow(self, batch: _Batch, reported: Reported) -> None:
+        attempt = batch.attempts.get((reported.message_id, reported.attempt))
+        if attempt is None:
+            log.warning("report of an attempt that is not ours", message_id=str(reported.message_id))
+            return
+        message = batch.messages[reported.message_id]
+        situation = Situation(
+            now=batch.now,
+            grace=self._grace,
+            has_template=self._policy.has_template and message.is_digest,
+            strikes=batch.strikes,
+            failed_as=reported.failed_as,
+        )
+        known = batch.progress[reported.message_id]
+        change = follow(known, reported.attempt, reported.report, situation, refused=attempt.state == "refused")
+        _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
+        _note_attempt(attempt, reported.report, change)
+        if change:
+            _note_change(batch, reported, attempt, change)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def _write(self, connection: "Connection", batch: _Batch) -> None:
+        await self._write_messages(connection, batch)
+        await self._write_attempts(connection, batch)
+        if batch.answered:
+            users = [batch.messages[each].user_id for each in batch.answered]
+            await connection.execute(_SENT_JUST_NOW, users, batch.answered, batch.now)
+        if batch.opted_out:
+            await connection.execute(
+                _OPT_OUT, [user for user, _ in batch.opted_out], [phone for _, phone in batch.opted_out], batch.now
+            )
+        events = await self._status_events(connection, batch)  # before what they tell is settled otherwise
+        settled = await settle_messages(connection, batch.ended, batch.now)
+        await self._outbox.add(
+            connection, self._topics.message_statuses, [*events, *settled_events(settled, batch.now)]
+        )
+        await self._write_channel(connection, batch)
+        if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
+            await connection.execute(_WAKE)
+
+    async def _write_messages(self, connection: "Connection", batch: _Batch) -> None:
+        if not batch.changed:
+            return
+        ids = list(batch.changed)
+        progress = [batch.progress[each] for each in ids]
+        await connection.execute(
+            _SAVE_PROGRESS,
+            ids,
+            [each.stage.value for each in progress],
+            [each.status.value for each in progress],
+            [each.retries for each in progress],
+            [each.looks for each in progress],
+            [each.as_template for each in progress],
+            [each.due_at for each in progress],
+            [each.detail for each in progress],
+            [each.sid for each in progress],
+            [each.error_code for each in progress],
+            batch.now,
+        )
+
+    async def _write_attempts(self, connection: "Connection", batch: _Batch) -> None:
+        changed = [(key, attempt) for key, attempt in batch.attempts.items() if attempt.changed]
+        if changed:
+            await connection.execute(
+                _SAVE_ATTEMPTS,
+                [message_id for (message_id, _), _ in changed],
+                [number for (_, number), _ in changed],
+                [attempt.state for _, attempt in changed],
+                [attempt.sid for _, attempt in changed],
+                [attempt.error_code for _, attempt in changed],
+                batch.now,
+            )
+
+    async def _status_events(self, connection: "Connection", batch: _Batch) -> list[MessageStatusReported]:
+        if not batch.told:
+            return []
+        rows = await connection.fetch(_TELLS, list({reported.message_id for reported, _ in batch.told}))
+        tells = {row["message_id"]: (tuple(row["all_ids"]), tuple(row["shown_ids"] or ())) for row in rows}
+        events = []
+        for reported, status in batch.told:
+            attempt = batch.attempts[reported.message_id, reported.attempt]
+            told, shown = tells.get(reported.message_id, ((), ()))
+            events.append(
+                MessageStatusReported(
+                    message_id=reported.message_id,
+                    attempt=reported.attempt,
+                    status=status,
+                    reported_by="sender",
+                    reported_at=batch.now,
+                    message_sid=attempt.sid,
+                    error_code=attempt.error_code,
+                    user_id=batch.messages[reported.message_id].user_id,
+                    notification_ids=told,
+                    shown_notification_ids=shown,
+                )
+            )
+        return events
+
+    async def _write_channel(self, connection: "Connection", batch: _Batch) -> None:
+        if batch.pauses:
+            worst = max(batch.pauses, key=lambda pause: (pause.alert, pause.duration))
+            await connection.execute(_PAUSE, batch.now, worst.duration, worst.reason)
+        elif batch.strikes and batch.proven_at:
+            await connection.execute(_RESUME, batch.proven_at)
+
+
+def _note_answer(
+    batch: _Batch, reported: Reported, attempt: _Attempt, change: Change | None, *, was_sending: bool
+) -> None:
+    """What an answer says beside the message's progress: when the user was written to, and that the channel works."""
+    if reported.source is not Source.ANSWER:
+        return
+    if was_sending and batch.messages[reported.message_id].is_digest:
+        batch.answered.append(reported.message_id)
+    works = not isinstance(reported.report, (InDoubt, Unavailable)) and not (change and change.pause)
+    if works:
+        batch.proven_at = max(filter(None, (batch.proven_at, attempt.started_at)))
+    if isinstance(reported.report, Accepted) and not change:
+        # A callback came first, and did not say whom and what the message tells.
+        batch.told.append((reported, reported.report.status))
+
+
+def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> None:
+    before = (attempt.state, attempt.sid, attempt.error_code)
+    match report:
+        case Accepted():
+            attempt.sid = attempt.sid or report.sid
+            attempt.state = attempt.state if attempt.state == "refused" else "accepted"
+        case InDoubt():
+            attempt.state = "in_doubt" if attempt.state == "sending" else attempt.state
+        case NotFound():
+            attempt.state = "lost" if change and change.progress.stage is Stage.RETRYING else attempt.state
+        case Unavailable():
+            attempt.state = "refused"
+        case _:
+            attempt.state, attempt.error_code = "refused", report.code
+    attempt.changed |= before != (attempt.state, attempt.sid, attempt.error_code)
+
+
+def _note_change(batch: _Batch, reported: Reported, attempt: _Attempt, change: Change) -> None:
+    message_id = reported.message_id
+    batch.progress[message_id] = change.progress
+    batch.changed.add(message_id)
+    if change.ended_as:
+        batch.ended.append((message_id, change.ended_as, change.progress.detail))
+    if change.pause:
+        batch.pauses.append(change.pause)
+    if change.opted_out:
+        batch.opted_out.append((batch.messages[message_id].user_id, attempt.recipient))
+    if (
+        reported.source is not Source.CALLBACK
+        and change.progress.stage is not Stage.RETRYING
+        and not _looks_again(change)
+    ):
+        batch.told.append((reported, change.progress.status))
+
+
+def _looks_again(change: Change) -> bool:
+    """Whether a look-up found nothing yet: there is nothing new to tell."""
+    return change.progress.stage is Stage.IN_DOUBT and change.progress.looks > 0
+
+
+def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
+    for each in reported:
+        reports_recorded.labels(each.source.value, type(each.report).__name__).inc()
+    for pause in batch.pauses:
+        level = log.error if pause.alert else log.warning
+        level("Twilio: sending is paused", reason=pause.reason, seconds=pause.duration.total_seconds())
+    for message_id, disposition, detail in batch.ended:
+        known = batch.progress[message_id]
+        log.error(
+            "Twilio: a message could not be sent",
+            message_id=str(message_id),
+            reason=detail,
+            error_code=known.error_code,
+            ended_as=disposition.value,
+        )
+
+
+def _progress(row: asyncpg.Record) -> Progress:
+    return Progress(
+        stage=Stage(row["stage"]),
+        status=MessageStatus(row["status"]),
+        attempt=row["attempt"],
+        retries=row["retries"],
+        looks=row["looks"],
+        as_template=row["as_template"],
+        due_at=row["due_at"],
+        detail=row["detail"],
+        sid=row["sid"],
+        error_code=row["error_code"],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> _Attempt:
+    return _Attempt(row["state"], row["started_at"], row["recipient"], row["sid"], row["error_code"])
+
+
+_LOCK_MESSAGES = "SELECT * FROM messages WHERE message_id = ANY($1::uuid[]) ORDER BY message_id FOR UPDATE"
+
+_ATTEMPTS = "SELECT * FROM attempts WHERE message_id = ANY($1::uuid[])"
+
+_SAVE_PROGRESS = """
+UPDATE messages
+SET stage = changed.stage, status = changed.status, retries = changed.retries, looks = changed.looks,
+    as_template = changed.as_template, due_at = changed.due_at, detail = changed.detail, sid = changed.sid,
+    error_code = changed.error_code, changed_at = $11,
+    lease_until = CASE WHEN changed.stage = 'sending' THEN lease_until END,
+    leased_by = CASE WHEN changed.stage = 'sending' THEN leased_by END
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::boolean[], $7::timestamptz[], $8::text[],
+            $9::text[], $10::int[])
+    AS changed(message_id, stage, status, retries, looks, as_template, due_at, detail, sid, error_code)
+WHERE messages.message_id = changed.message_id
+"""
+
+_SAVE_ATTEMPTS = """
+UPDATE attempts SET state = changed.state, sid = changed.sid, error_code = changed.error_code, ended_at = $6
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[])
+    AS changed(message_id, attempt, state, sid, error_code)
+WHERE attempts.message_id = changed.message_id AND attempts.attempt = changed.attempt
+"""
+
+_SENT_JUST_NOW = """
+-- The interval counts from when Twilio had the message, which is later than when it was begun.
+UPDATE contacts SET last_digest_at = $3
+FROM (
+    SELECT user_id FROM contacts
+    WHERE user_id = ANY($1::uuid[]) AND last_digest_id = ANY($2::uuid[])
+    ORDER BY user_id FOR UPDATE  -- in the order in which the dispatcher locks them
+) AS answered
+WHERE contacts.user_id = answered.user_id
+"""
+
+_OPT_OUT = """
+UPDATE contacts SET opted_out_at = $3, opted_out_phone = opted_out.phone
+FROM unnest($1::uuid[], $2::text[]) AS opted_out(user_id, phone)
+WHERE contacts.user_id = opted_out.user_id
+"""
+
+_TELLS = """
+SELECT message_id, array_agg(notification_id ORDER BY position) AS all_ids,
+    array_agg(notification_id ORDER BY position) FILTER (WHERE disposition = 'in_message') AS shown_ids
+FROM notifications
+WHERE message_id = ANY($1::uuid[]) AND disposition IN ('in_message', 'grouped')
+GROUP BY message_id
+"""
+
+_PAUSE = """
+UPDATE channel
+SET paused_at = $1::timestamptz, paused_until = greatest(paused_until, $1::timestamptz + $2::interval), reason = $3,
+    strikes = strikes + 1
+"""
+
+_RESUME = """
+UPDATE channel SET paused_at = NULL, paused_until = NULL, reason = '', strikes = 0 WHERE paused_at <= $1
+"""
+
+_LAPSED = """
+SELECT message_id, attempt FROM messages WHERE stage = 'sending' AND lease_until < clock_timestamp() LIMIT 500
+"""
+
+_CLAIM_CHECKS = """
+WITH claimed AS (
+    SELECT message_id FROM messages
+    WHERE stage IN ('in_doubt', 'taken') AND due_at <= clock_timestamp()
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), checked AS (
+    UPDATE messages
+    SET due_at = clock_timestamp() + CASE stage
+            WHEN 'in_doubt' THEN $2::interval
+            ELSE ($3::interval[])[least(looks + 1, cardinality($3::interval[]))]
+        END,
+        looks = CASE stage WHEN 'taken' THEN looks + 1 ELSE looks END
+    WHERE message_id IN (SELECT message_id FROM claimed)
+    RETURNING message_id, attempt, stage, sid
+)
+SELECT checked.*, current.recipient, current.marker,
+    (SELECT min(started_at) FROM attempts WHERE attempts.message_id = checked.message_id) AS since
+FROM checked JOIN attempts AS current USING (message_id, attempt)
+"""
+
+_WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"

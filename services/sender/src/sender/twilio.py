@@ -1,0 +1,193 @@
+"""Twilio: the only module that speaks to it. Its answers and failures leave as outcomes, never as exceptions."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+from twilio.base.exceptions import TwilioException
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from common.events import MessageStatus
+from sender.outcomes import Accepted, InDoubt, Outcome, Unavailable, refusal_of
+
+CONNECT_TIMEOUT_S: Final = 5.0
+CLOCK_SKEW: Final = timedelta(minutes=2)
+"""How far Twilio's clock may be from ours when a message is looked up by its time."""
+PAGE: Final = 50
+MOST_LOOKED_AT: Final = 200
+
+
+@dataclass(frozen=True)
+class Request:
+    """A message to be created: free text, or a template with its variables."""
+
+    to: str  # E.164
+    status_callback: str
+    body: str | None = None
+    content_sid: str | None = None
+    content_variables: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A message as Twilio has it."""
+
+    sid: str
+    status: MessageStatus
+    error_code: int | None
+
+
+class LookupFailed(Exception):  # noqa: N818 - a decision: look again later
+    """Twilio could not be asked whether it has a message."""
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    """Twilio answered, and not with success. Raised before the library turns it into an error without headers."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.code = _code_in(text)
+        self.retry_after = _seconds(headers.get("Retry-After"))
+
+
+class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library has no types
+    """The library's transport over our session: its own has no timeouts, hides retries and has mixed up answers."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.is_async = True
+
+    async def request(  # noqa: PLR0917 - the library's signature
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the session has ours
+        allow_redirects: bool = False,
+    ) -> Response:
+        async with self._session.request(
+            method,
+            uri,
+            params=params,
+            data=data,
+            headers=headers,
+            auth=aiohttp.BasicAuth(*auth) if auth else None,
+            allow_redirects=allow_redirects,
+        ) as response:
+            text = await response.text()
+            if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                raise _Refused(response.status, text, response.headers)
+            return Response(response.status, text, response.headers)
+
+
+class Twilio:
+    """Creates and looks up messages of one WhatsApp sender."""
+
+    def __init__(self, client: Any, sender: str) -> None:  # noqa: ANN401 - the library has no types
+        self._client = client
+        self._sender = sender
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connected(
+        cls, base_url: str, account_sid: str, token: str, sender: str, *, timeout_s: float, in_flight: int
+    ) -> AsyncIterator["Twilio"]:
+        """A client for the life of a process, over one pool of connections; `sender` is `whatsapp:+…`."""
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        connector = aiohttp.TCPConnector(limit=in_flight + 4, keepalive_timeout=30)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
+            client = Client(account_sid, token, http_client=_PooledHttpClient(session), environment={"TWILIO_EDGE": ""})
+            client.api.base_url = base_url
+            _ = client.messages  # takes 50 ms the first time: not at the first message
+            yield cls(client, sender)
+
+    async def create(self, request: Request) -> Outcome:
+        """Create a message, once. Whatever happens after the request may have left us is in doubt."""
+        try:
+            message = await self._client.messages.create_async(**self._form(request))
+            return Accepted(message.sid, _status(message.status)) if message.sid else InDoubt("answer_without_sid")
+        except _Refused as refused:
+            return refusal_of(refused.status, refused.code, refused.retry_after)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Unavailable(type(error).__name__)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return InDoubt(type(error).__name__)
+        except (TwilioException, ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
+            # A success that cannot be read: Twilio most likely has the message.
+            return InDoubt(f"unreadable_answer_{type(error).__name__}")
+
+    def _form(self, request: Request) -> dict[str, Any]:
+        form = {
+            "to": f"whatsapp:{request.to}",
+            "from_": self._sender,
+            "status_callback": request.status_callback,
+            "body": request.body,
+            "content_sid": request.content_sid,
+            "content_variables": json.dumps(request.content_variables) if request.content_variables else None,
+        }
+        return {name: value for name, value in form.items() if value is not None}
+
+    async def find(self, to: str, marker: str, since: datetime) -> Found | None:
+        """The message to a phone whose body has the marker, created after `since` by about two minutes at the most.
+
+        Raises:
+            LookupFailed: Twilio did not answer, so nothing is known.
+        """
+        try:
+            # DateSent is null until a message is sent, so it is no filter: the newest come first.
+            messages = await self._client.messages.list_async(
+                to=f"whatsapp:{to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
+            )
+        except Exception as error:
+            raise LookupFailed(type(error).__name__) from error
+        for message in messages:
+            recent = message.date_created is None or message.date_created >= since - CLOCK_SKEW
+            if recent and marker in (message.body or ""):
+                return _found(message)
+        return None
+
+    async def fetch(self, sid: str) -> Found:
+        """A message by its MessageSid.
+
+        Raises:
+            LookupFailed: Twilio did not answer, or does not know it.
+        """
+        try:
+            return _found(await self._client.messages(sid).fetch_async())
+        except Exception as error:
+            raise LookupFailed(type(error).__name__) from error
+
+
+def _found(message: Any) -> Found:  # noqa: ANN401 - the library has no types
+    code = message.error_code
+    return Found(str(message.sid), _status(message.status), int(code) if code else None)
+
+
+def _status(word: object) -> MessageStatus:
+    try:
+        return MessageStatus(str(word))
+    except ValueError:
+        return MessageStatus.UNKNOWN
+
+
+def _code_in(text: str) -> int | None:
+    try:
+        return int(json.loads(text)["code"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _seconds(header: str | None) -> timedelta | None:
+    return timedelta(seconds=min(int(header), 300)) if header and header.isdigit() else None
