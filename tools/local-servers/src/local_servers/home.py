@@ -45,6 +45,15 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read; it is there whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
 @contextmanager
 def scratch_home(home: Path) -> Iterator[Path]:
     """A directory in `home` for servers that nobody needs afterwards; also removes those that a killed process left."""

@@ -14,7 +14,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 
 from local_servers import processes
-from local_servers.home import in_use, is_root, one_at_a_time
+from local_servers.home import in_use, is_root, one_at_a_time, write_secret
 from local_servers.ports import LOOPBACK, free_port
 from local_servers.processes import Account, DidNotStart
 from local_servers.progress import Progress, no_progress
@@ -109,7 +109,7 @@ def _initialised(home: Path, binaries: Path, account: Account | None) -> Path:
             for path in (Path(scratch), password_file, unfinished):
                 os.chown(path, account.uid, account.gid)
         _run_initdb(binaries, unfinished, password_file, account)
-        _write_secret(home / "password", password)
+        write_secret(home / "password", password)
         unfinished.rename(data)
     return data
 
@@ -129,11 +129,6 @@ def _run_initdb(binaries: Path, data: Path, password_file: Path, account: Accoun
     process = processes.start(command, log=log, cwd=data.parent, account=account)
     if process.wait() != 0:
         raise DidNotStart(f"ended with status {process.returncode}", log)
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
 
 
 def _binaries(downloads: Path, account: Account | None) -> Path:

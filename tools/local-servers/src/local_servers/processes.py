@@ -101,10 +101,10 @@ def wait_until(
 
 
 class DidNotStart(Exception):  # noqa: N818 - named by what is the case
-    """A process ended, or did not become ready in time; the message shows the end of its log."""
+    """A process ended, or did not become ready in time; the message shows the end of its log, which bears its name."""
 
     def __init__(self, what: str, log: Path) -> None:
-        super().__init__(f"The process {what}. The end of {log}:\n{_tail(log)}")
+        super().__init__(f"{log.stem} {what}. The end of {log}:\n{_tail(log)}")
 
 
 def _tail(log: Path, lines: int = 15) -> str:

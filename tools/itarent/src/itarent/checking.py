@@ -1,0 +1,80 @@
+"""`itarent test`: everything that CI runs, step by step."""
+
+import os
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from itarent.lock import CannotBeResolved, RegistryDoesNotAnswer, is_current
+from itarent.project import PROJECT
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One check; `passes` prints what is wrong."""
+
+    name: str
+    passes: Callable[[], bool]
+
+
+def test(
+    arguments: Annotated[list[str] | None, typer.Argument(help="passed to pytest, after --")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="all but the tests")] = False,
+) -> None:
+    """Check format, lint, types, imports and the lock, then run the tests; all steps run, whatever fails."""
+    console = Console()
+    steps = [*CHECKS, *([] if quick else [Step("tests", _tool("pytest", *(arguments or [])))])]
+    failed = [step.name for step in steps if not _passes(step, console)]
+    if failed:
+        console.print(f"Failed: {', '.join(failed)}", style="bold red")
+        raise typer.Exit(1)
+    console.print("Everything passed.", style="bold green")
+
+
+def _passes(step: Step, console: Console) -> bool:
+    console.rule(step.name, align="left", style="dim")
+    started = time.monotonic()
+    passed = step.passes()
+    sign = "[green]✓[/]" if passed else "[red]✗[/]"
+    console.print(f"{sign} {step.name} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+    return passed
+
+
+def _tool(name: str, *arguments: str) -> Callable[[], bool]:
+    """A tool of this environment, run on the whole project, its output shown as it comes."""
+    command = [Path(sysconfig.get_path("scripts")) / name, *arguments]
+    return lambda: subprocess.run(command, cwd=PROJECT, check=False).returncode == 0  # noqa: S603 - our own tools
+
+
+def _lock_is_current() -> bool:
+    """Without the registry nobody can tell: that fails in CI and is told on a laptop."""
+    try:
+        current = is_current()
+    except RegistryDoesNotAnswer as silence:
+        typer.echo(f"not checked, the package registry does not answer: {silence}")
+        return not IN_CI
+    except CannotBeResolved as contradiction:
+        typer.echo(str(contradiction))
+        return False
+    if not current:
+        typer.echo("requirements.lock is not what pyproject.toml files say: run `make lock`")
+    return current
+
+
+CHECKS = (
+    Step("format", _tool("ruff", "format", "--check")),
+    Step("lint", _tool("ruff", "check")),
+    Step("types", _tool("mypy")),
+    Step("imports", _tool("lint-imports")),
+    Step("lock", _lock_is_current),
+)

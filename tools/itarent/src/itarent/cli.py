@@ -1,0 +1,14 @@
+"""`itarent`: run, test and look at the system. A sub-command lives in a module of its own and is added here."""
+
+import typer
+
+from itarent.checking import test
+from itarent.listings.cli import app as listings
+from itarent.lock import lock
+from itarent.up import up
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Italian rental alerts over WhatsApp.")
+app.command()(up)
+app.command()(test)
+app.command()(lock)
+app.add_typer(listings, name="listings")
