@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
@@ -28,9 +29,10 @@ PATHS = (
 )
 FORM = "application/x-www-form-urlencoded"
 
-pytestmark = pytest.mark.skipif(
-    not SPECIFICATION.exists() and "CI" not in os.environ, reason="TWILIO_SPECIFICATION names no file"
-)
+pytestmark = [
+    pytest.mark.skipif(not SPECIFICATION.exists() and "CI" not in os.environ, reason="no TWILIO_SPECIFICATION"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 
 def part_of(document: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class Account:
         return await self.call("POST", "/Messages.json", kept + [pair for pair in parameters if pair[1] != "(none)"])
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def account() -> AsyncIterator[Account]:
     async with running_simulator() as simulator, aiohttp.ClientSession() as session:
         await simulator.join(ANNA)

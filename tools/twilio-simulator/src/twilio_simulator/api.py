@@ -124,7 +124,6 @@ class TwilioApi:
             if isinstance(order, Refusal):
                 return refuse(order)
             if fault := simulator.faults.next_for_creation(number_of(order.to)):
-                simulator.counters[f"fault_{fault.kind}"] += 1
                 return await self._go_wrong(fault, order, receive)
             return self._take(order)
         finally:

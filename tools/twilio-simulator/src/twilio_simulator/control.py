@@ -46,9 +46,11 @@ SECURITY_HEADERS = {
 }
 
 
-class Naming(BaseModel):
-    name: str = Field(default="", max_length=100)
-    blocked: bool = False
+class PhoneChange(BaseModel):
+    """What is not given stays as it is."""
+
+    name: str | None = Field(default=None, max_length=100)
+    blocked: bool | None = None
 
 
 class Writing(BaseModel):
@@ -109,9 +111,10 @@ class Control:
         return _json(self._phone_json(number) | {"messages": bubbles})
 
     async def save_phone(self, request: Request) -> Response:
-        number, naming = _number(request), await _read(request, TypeAdapter(Naming))
+        number, change = _number(request), await _read(request, TypeAdapter(PhoneChange))
         phone = self._simulator.store.phone(number)
-        self._simulator.store.save(replace(phone, name=naming.name or phone.name, blocked=naming.blocked))
+        given = change.model_dump(exclude_none=True)
+        self._simulator.store.save(replace(phone, **given))
         return _json(self._phone_json(number))
 
     async def join(self, request: Request) -> Response:

@@ -1,6 +1,7 @@
 """Scripted faults: what goes wrong, how often, and for whom."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,7 +57,8 @@ class Fault:
 class FaultScript:
     """The faults that are still to come. The same seed and the same requests give the same faults."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, counters: Counter[str], seed: int = 0) -> None:
+        self._counters = counters
         self._random = random.Random(seed)  # noqa: S311 - chance that can be repeated, not a secret
         self._remaining: list[tuple[Fault, int | None]] = []
 
@@ -83,6 +85,7 @@ class FaultScript:
             concerned = (fault.kind in CALLBACK_FAULTS) == of_callbacks and fault.to in {None, number}
             if concerned and self._random.random() < fault.probability:
                 self._use_up(index, fault, left)
+                self._counters[f"fault_{fault.kind}"] += 1
                 return fault
         return None
 

@@ -68,8 +68,8 @@ class Simulator:
         self.clock = Clock()
         self.since = self.clock.now()
         self.store = Store(state_file)
-        self.faults = FaultScript()
         self.counters: Counter[str] = Counter()
+        self.faults = FaultScript(self.counters)
         self.meter = RequestMeter()
         self.creating = 0  # requests to create a message that have no answer yet
         self._queue = SendingQueue()
