@@ -1,0 +1,150 @@
+"""What a version changes about its flat, and why a search is told."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from common.events import Reason
+from common.explain import match
+from common.listing import Listing, ListingFlag, ListingStatus, RentUnit, SpeseTerm
+from common.search import RentLimit, Search
+from matcher.difference import Change, Flat, Origin, Published, reason_for
+from testkit.factories import FLAT_ID, make_listing, make_search, monthly
+
+UP_TO_1200 = make_search()
+UP_TO_1000 = make_search(rent=RentLimit(maximum_cents=1000_00))
+OTHER_PORTAL = {"listing_id": "idealista.it:1", "source": "idealista.it"}
+NEW, DROP, GONE, BACK = Reason.NEW, Reason.PRICE_DROP, Reason.WITHDRAWN, Reason.RETURNED
+
+
+def at(version: int, **changes: Any) -> Listing:
+    return make_listing(version=version, **changes)
+
+
+def withdrawn(version: int, **changes: Any) -> Listing:
+    return at(version, status=ListingStatus.WITHDRAWN, **changes)
+
+
+def tombstone(listing_id: str = "immobiliare.it:104512377") -> str:
+    return listing_id
+
+
+def changes_of(history: Sequence[Listing | str]) -> list[Change | None]:
+    flat = Flat(FLAT_ID)
+    return [
+        flat.take(
+            Published(each, None, Origin(0, offset))
+            if isinstance(each, str)
+            else Published(each.listing_id, each, Origin(0, offset))
+        )
+        for offset, each in enumerate(history)
+    ]
+
+
+def told(history: Sequence[Listing | str], search: Search = UP_TO_1200) -> list[Reason | None]:
+    return [reason_for(change, partial(match, search)) if change else None for change in changes_of(history)]
+
+
+@pytest.mark.parametrize(
+    ("history", "reasons"),
+    [
+        pytest.param([at(1)], [NEW], id="a new flat"),
+        pytest.param([at(1), at(2)], [NEW, None], id="published again as it was"),
+        pytest.param([at(2), at(2, rent=monthly(900))], [NEW, None], id="an equal version"),
+        pytest.param([at(2), at(1, rent=monthly(900))], [NEW, None], id="an older version"),
+        pytest.param([at(1, rent=monthly(1300)), at(2)], [None, NEW], id="comes to match"),
+        pytest.param([at(1), at(2, rent=monthly(1300))], [NEW, None], id="ceases to match"),
+        pytest.param([at(1), at(2, rent=monthly(1000))], [NEW, DROP], id="a drop"),
+        pytest.param([at(1), at(2, rent=monthly(1090))], [NEW, None], id="a drop by less than a hundredth"),
+        pytest.param(
+            [at(1), at(2, rent=monthly(1095)), at(3, rent=monthly(1089))], [NEW, None, DROP], id="a drop in small steps"
+        ),
+        pytest.param(
+            [at(1), at(2, rent=monthly(1180)), at(3, rent=monthly(1100))],
+            [NEW, None, None],
+            id="raised first, and then as before",
+        ),
+        pytest.param([at(1), at(2, rent=monthly(1000)), at(3, rent=monthly(900))], [NEW, DROP, DROP], id="two drops"),
+        pytest.param(
+            [at(1), at(2, rent=monthly(1), flags=(ListingFlag.RENT_IMPLAUSIBLY_LOW,)), at(3)],
+            [NEW, None, None],
+            id="a slip of the keyboard is no bargain",
+        ),
+        pytest.param(
+            [at(1, rent=monthly(1190, spese=SpeseTerm.INCLUDED)), at(2, rent=monthly(1100))],
+            [NEW, None],
+            id="the spese are left out, the flat costs what it did",
+        ),
+        pytest.param(
+            [at(1), at(2, rent={"amount_cents": 10_00, "per": RentUnit.SQUARE_METRE_MONTH})],
+            [NEW, None],
+            id="euros per square metre are no rent",
+        ),
+        pytest.param([at(1), at(2, **OTHER_PORTAL)], [NEW, None], id="seen on a second portal"),
+        pytest.param([at(1), at(2, **OTHER_PORTAL, rent=monthly(1000))], [NEW, DROP], id="cheaper on a second portal"),
+        pytest.param([at(1), withdrawn(2)], [NEW, GONE], id="withdrawn"),
+        pytest.param([at(1), tombstone()], [NEW, GONE], id="deleted"),
+        pytest.param([at(1), withdrawn(2), tombstone()], [NEW, GONE, None], id="withdrawn, then deleted"),
+        pytest.param([at(1), tombstone(), at(1)], [NEW, GONE, None], id="the same version again after its deletion"),
+        pytest.param([withdrawn(1)], [None], id="first seen withdrawn"),
+        pytest.param([withdrawn(1), at(2)], [None, NEW], id="first seen withdrawn, then offered"),
+        pytest.param([at(1), withdrawn(2), withdrawn(3)], [NEW, GONE, None], id="withdrawn twice"),
+        pytest.param([at(1), withdrawn(2, rent=None)], [NEW, GONE], id="withdrawn with an emptied record"),
+        pytest.param([at(1, rent=monthly(1300)), withdrawn(2)], [None, None], id="withdrawn and never wanted"),
+        pytest.param(
+            [at(1), at(1, **OTHER_PORTAL), withdrawn(2), withdrawn(2, **OTHER_PORTAL)],
+            [NEW, None, None, GONE],
+            id="withdrawn from one portal, then from the other",
+        ),
+        pytest.param(
+            [at(1), at(1, **OTHER_PORTAL, rent=monthly(1300)), withdrawn(2), withdrawn(2, **OTHER_PORTAL)],
+            [NEW, None, None, GONE],
+            id="the search had matched on the portal that was first to go",
+        ),
+        pytest.param([at(1), withdrawn(2), at(3)], [NEW, GONE, BACK], id="returned"),
+        pytest.param([at(1), tombstone(), at(2)], [NEW, GONE, BACK], id="returned after deletion"),
+        pytest.param([at(1), withdrawn(2), at(3, rent=monthly(900))], [NEW, GONE, BACK], id="returned and cheaper"),
+        pytest.param([at(1), withdrawn(2), at(1, **OTHER_PORTAL)], [NEW, GONE, BACK], id="returned on another portal"),
+        pytest.param(
+            [at(1, rent=monthly(1300)), withdrawn(2), at(3)],
+            [None, None, NEW],
+            id="returned, and matches for the first time",
+        ),
+    ],
+)
+def test_a_search_is_told_of_the_difference(history: list[Listing | str], reasons: list[Reason | None]) -> None:
+    assert told(history) == reasons
+
+
+def test_one_version_may_mean_different_things_to_two_searches() -> None:
+    history = [at(1), at(2, rent=monthly(1000))]
+    assert (told(history, UP_TO_1200), told(history, UP_TO_1000)) == ([NEW, DROP], [None, NEW])
+
+
+def test_a_second_portal_does_not_hide_a_flat_from_a_search_of_that_portal_only() -> None:
+    only_idealista = make_search(sources={"idealista.it"})
+    assert told([at(1), at(1, **OTHER_PORTAL)], only_idealista) == [None, NEW]
+
+
+def test_a_drop_says_what_was_asked_before() -> None:
+    _, drop = changes_of([at(1), at(2, rent=monthly(900))])
+    assert drop
+    assert drop.previous_rent_cents == 1100_00
+
+
+def test_a_withdrawal_shows_the_flat_as_it_last_was() -> None:
+    *_, gone = changes_of([at(1), withdrawn(2, rent=None, title="")])
+    assert gone
+    assert gone.listing == withdrawn(2)
+
+
+def test_a_tombstone_that_is_read_again_does_not_withdraw_what_came_after_it() -> None:
+    flat = Flat(FLAT_ID)
+    first, gone, back = (
+        Published(at(1).listing_id, listing, Origin(3, offset)) for offset, listing in enumerate([at(1), None, at(2)])
+    )
+    for published in (first, gone, back):
+        assert flat.take(published)
+    assert [flat.take(published) for published in (first, gone, back)] == [None, None, None]

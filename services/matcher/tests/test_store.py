@@ -1,0 +1,218 @@
+"""What the store promises, on a real PostgreSQL."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from common.events import NotificationRequested
+from common.listing import Listing, ListingStatus
+from common.postgres import CONNECTION_LOST, open_pool
+from matcher.announcements import announcements
+from matcher.difference import Change, Origin, Published
+from matcher.index import Index
+from matcher.store import Store
+from testkit.factories import NOW, make_listing, make_subscription, monthly
+from testkit.servers import Database
+
+IDEALISTA = {"listing_id": "idealista.it:1", "source": "idealista.it"}
+POSITION = [4, 0, 7]
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
+    async with open_pool(database.url("matcher"), "matcher") as pool:
+        yield pool
+
+
+@pytest.fixture
+def store(pool: asyncpg.Pool) -> Store:
+    return Store(pool)
+
+
+async def rows(pool: asyncpg.Pool, query: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in await pool.fetch(query)]
+
+
+def published(*listings: Listing, since: int = 0) -> list[Published]:
+    return [Published(each.listing_id, each, Origin(0, since + number)) for number, each in enumerate(listings)]
+
+
+def deleted(listing_id: str, offset: int) -> Published:
+    return Published(listing_id, None, Origin(0, offset))
+
+
+async def take(store: Store, batch: Sequence[Published]) -> list[Change]:
+    """A whole batch that succeeds."""
+    async with store.holding(await store.flats_of(batch)) as flats:
+        changes = flats.take(batch)
+        await flats.record(changes, POSITION)
+    return changes
+
+
+async def announced(changes: Sequence[Change], at: dt.datetime = NOW) -> list[NotificationRequested]:
+    index = Index()
+    index.add(make_subscription())
+    return [each for change in changes async for each in announcements(change, index, at)]
+
+
+async def test_two_advertisements_of_one_flat_that_arrive_at_two_instances_at_once_are_joined(store: Store) -> None:
+    pairs = [
+        (
+            make_listing(listing_id=f"immobiliare.it:{area}", area_m2=area),
+            make_listing(listing_id=f"idealista.it:{area}", source="idealista.it", area_m2=area),
+        )
+        for area in range(50, 70)
+    ]
+    here, there = await asyncio.gather(
+        *(store.flats_of(published(*half)) for half in zip(*pairs, strict=True)),
+    )
+    assert list(here.values()) == list(there.values())
+    assert len(set(here.values())) == len(pairs)
+
+
+async def test_two_flats_of_one_batch_meet_each_other_as_well(store: Store) -> None:
+    flats = await store.flats_of(published(make_listing(), make_listing(**IDEALISTA)))
+    assert len(set(flats.values())) == 1
+
+
+async def test_an_advertisement_keeps_its_flat_when_it_changes(store: Store, pool: asyncpg.Pool) -> None:
+    before = await store.flats_of(published(make_listing()))
+    after = await store.flats_of(published(make_listing(version=2, area_m2=60)))
+    assert before == after
+    assert await pool.fetchval("SELECT block FROM advertisements") == "015146/60/2"
+
+
+async def test_a_flat_is_recognised_by_what_its_advertisement_says_now(store: Store) -> None:
+    """The first portal lowers the rent, then the second one shows the flat at that rent."""
+    agency = {"name": None, "reference": None}
+    first = await store.flats_of(
+        published(make_listing(agency=agency), make_listing(agency=agency, version=2, rent=monthly(900)))
+    )
+    second = await store.flats_of(published(make_listing(agency=agency, rent=monthly(900), **IDEALISTA)))
+    assert set(first.values()) == set(second.values())
+
+
+async def test_an_older_version_changes_nothing(store: Store, pool: asyncpg.Pool) -> None:
+    await take(store, published(make_listing(version=2)))
+    assert await take(store, published(make_listing(version=1, rent=monthly(500)), since=1)) == []
+    assert await take(store, published(make_listing(version=2, rent=monthly(500)), since=2)) == []
+    assert await rows(pool, "SELECT version, lowest_rent_cents FROM known") == [(2, 1100_00)]
+    assert await pool.fetchval("SELECT count(*) FROM versions") == 1
+
+
+async def test_several_versions_of_one_flat_in_a_batch_take_effect_in_sequence(
+    store: Store, pool: asyncpg.Pool
+) -> None:
+    listing_id = make_listing().listing_id
+    batch = [
+        *published(make_listing(), make_listing(version=2, rent=monthly(1000)), make_listing(**IDEALISTA)),
+        deleted(listing_id, 3),
+        deleted(IDEALISTA["listing_id"], 4),
+    ]
+    reasons = [each.reason for each in await announced(await take(store, batch))]
+    assert reasons == ["new", "price_drop", "withdrawn"]
+    versions = await rows(pool, 'SELECT listing_id, version, tombstone, "offset" FROM versions ORDER BY effect')
+    assert versions == [
+        (listing_id, 1, False, 0),
+        (listing_id, 2, False, 1),
+        (IDEALISTA["listing_id"], 1, False, 2),
+        (listing_id, 2, True, 3),
+        (IDEALISTA["listing_id"], 1, True, 4),
+    ]
+    assert await rows(pool, "SELECT DISTINCT subscriptions_position FROM versions") == [(POSITION,)]
+    assert await rows(pool, "SELECT DISTINCT active FROM known") == [(False,)]
+
+
+async def test_what_is_known_survives_as_it_was(store: Store) -> None:
+    first = make_listing(description="Con balcone\x00 e \u2028cucina")
+    await take(store, published(first))
+    async with store.holding(await store.flats_of(published(first))) as flats:
+        (change,) = flats.take(published(make_listing(version=2, status=ListingStatus.WITHDRAWN), since=1))
+    assert change.before[0].content == first
+
+
+async def test_a_batch_that_comes_again_after_a_crash_tells_the_same_under_the_same_ids(store: Store) -> None:
+    batch = published(make_listing(), make_listing(version=2, rent=monthly(900)))
+    told: list[NotificationRequested] = []
+
+    async def crash_when_told() -> None:
+        async with store.holding(await store.flats_of(batch)) as flats:
+            told.extend(await announced(flats.take(batch)))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        await crash_when_told()
+    again = await announced(await take(store, batch))
+    assert [each.notification_id for each in again] == [each.notification_id for each in told]
+    assert len(told) == 2
+    assert await take(store, batch) == []
+
+
+async def test_a_batch_that_comes_again_after_it_was_committed_changes_nothing(
+    store: Store, pool: asyncpg.Pool
+) -> None:
+    listing_id = make_listing().listing_id
+    batch = [*published(make_listing()), deleted(listing_id, 1), *published(make_listing(version=2), since=2)]
+    assert len(await take(store, batch)) == 3
+    assert await take(store, batch) == []
+    assert await rows(pool, "SELECT version, active FROM known") == [(2, True)]
+
+
+async def test_the_last_two_advertisements_withdrawn_at_two_instances_at_once_withdraw_the_flat_once(
+    store: Store,
+) -> None:
+    await take(store, published(make_listing(), make_listing(**IDEALISTA)))
+    gone = ListingStatus.WITHDRAWN
+    changes = await asyncio.gather(
+        take(store, published(make_listing(version=2, status=gone), since=2)),
+        take(store, published(make_listing(version=2, status=gone, **IDEALISTA), since=3)),
+    )
+    assert [each.reason for each in await announced([*changes[0], *changes[1]])] == ["withdrawn"]
+
+
+async def test_a_tombstone_of_what_was_never_seen_changes_nothing(store: Store) -> None:
+    assert await take(store, [deleted("idealista.it:404", 0)]) == []
+
+
+async def test_an_instance_that_loses_its_flats_fails_before_it_commits_offsets(
+    store: Store, database: Database
+) -> None:
+    batch = published(make_listing())
+
+    async def lose_the_connection() -> None:
+        async with store.holding(await store.flats_of(batch)) as flats:
+            changes = flats.take(batch)
+            administrator = await asyncpg.connect(database.admin_url)
+            await administrator.execute(_CUT)
+            await administrator.close()
+            await flats.record(changes, POSITION)
+
+    with pytest.raises(CONNECTION_LOST):
+        await lose_the_connection()
+    assert len(await take(store, batch)) == 1
+
+
+_CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'matcher' AND state <> 'idle'"
+
+
+async def test_a_batch_takes_as_many_round_trips_as_a_single_listing(store: Store, pool: asyncpg.Pool) -> None:
+    executed: list[str] = []
+
+    def note(query: asyncpg.connection.LoggedQuery) -> None:
+        executed.append(query.query)
+
+    async def round_trips(*listings: Listing) -> int:
+        executed.clear()
+        await take(store, published(*listings))
+        return len(executed)
+
+    async with pool.acquire() as connection:  # the pool hands out the connection that was last given back
+        connection.add_query_logger(note)
+    many = [make_listing(listing_id=f"casa.it:{number}", area_m2=20 + number % 50) for number in range(400)]
+    await round_trips(make_listing())
+    assert await round_trips(make_listing(**IDEALISTA)) == await round_trips(*many) <= 14
+    async with pool.acquire() as connection:
+        connection.remove_query_logger(note)
