@@ -2,13 +2,15 @@
 
 import typer
 
-from itarent.checking import test
+from itarent.checking import check_and_test
+from itarent.demo.cli import demo
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.up import up
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Italian rental alerts over WhatsApp.")
 app.command()(up)
-app.command()(test)
+app.command()(demo)
+app.command("test")(check_and_test)
 app.command()(lock)
 app.add_typer(listings, name="listings")

@@ -85,7 +85,7 @@ async def running_system(
         AlreadyRunning: another process runs a system in this home.
         DidNotStart: a server or a service did not; the message shows its log.
     """
-    with _alone_in(home), contextlib.ExitStack() as servers:
+    with alone_in(home), contextlib.ExitStack() as servers:
         credentials = Credentials.kept_in(home)
         free = free_ports(ports)
         admin_url = servers.enter_context(
@@ -139,7 +139,7 @@ async def _prepare_database(admin_url: str, credentials: Credentials) -> str:
 
 
 @contextlib.contextmanager
-def _alone_in(home: Path) -> Iterator[None]:
+def alone_in(home: Path) -> Iterator[None]:
     """Hold `home` for this process; the file names it to whoever comes second."""
     with (private_directory(home) / "running").open("a+") as holder:
         try:
