@@ -259,7 +259,11 @@ class PatternColumn(_Column):
 
     @model_validator(mode="after")
     def _groups_exist(self) -> "PatternColumn":
-        if missing := self.groups.keys() - re.compile(self.pattern).groupindex.keys():
+        try:
+            known = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"the pattern is no regular expression: {error}") from error
+        if missing := self.groups.keys() - known.keys():
             raise ValueError(f"the pattern has no group {', '.join(sorted(missing))}")
         return self
 

@@ -1,9 +1,10 @@
 """Files of listings: found, opened, recognised by their content, and read row by row."""
 
+import codecs
 import contextlib
 import functools
 import gzip
-import io
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from itarent.listings.portals import casa, idealista, immobiliare
 from itarent.listings.portals.payload import Payload
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+
+
+_LONGEST_CSV_LINE: Final = 1024 * 1024  # what is longer is cut, and refused for its number of columns
 
 
 class UnusableFileError(Exception):
@@ -112,7 +116,7 @@ def outcomes(path: Path, file: OpenFile, how: How) -> Iterator[Outcome]:
 def _is_csv(file: OpenFile, form: Format) -> bool:
     if form is not Format.AUTO:
         return form is Format.CSV
-    beginning = file.stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    beginning = file.stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
     file.stream.seek(0)
     return not beginning.startswith((b"{", b"["))
 
@@ -121,16 +125,21 @@ Result = Listing | Refused
 
 
 def _csv_outcomes(stream: BinaryIO, how: How) -> Iterator[tuple[int, Result]]:
-    # Bytes that are not UTF-8 become lone surrogates here and a refusal of their row later.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv_rows(text, how.mapping.delimiter if how.mapping else ",")
+    rows = csv_rows(_lines_of_text(stream), how.mapping.delimiter if how.mapping else ",")
     _, header = next(rows, (1, []))
     if isinstance(header, Refused) or not header:
         raise UnusableMappingError("the file has no header that names its columns")
     reader = RowReader(how.mapping or _mapping_that_fits(header), header, how.points)
     for line, cells in rows:
         yield line, cells if isinstance(cells, Refused) else _judged(reader.read, cells, how.judge)
-    text.detach()
+
+
+def _lines_of_text(stream: BinaryIO) -> Iterator[str]:
+    """Lines with their ends. Bytes that are not UTF-8 become lone surrogates here, and a refusal of their row later."""
+    first = stream.readline(_LONGEST_CSV_LINE).removeprefix(codecs.BOM_UTF8)
+    rest = iter(lambda: stream.readline(_LONGEST_CSV_LINE), b"")
+    for line in itertools.chain([first] if first else [], rest):
+        yield line.decode(errors="surrogateescape")
 
 
 def _mapping_that_fits(header: list[str]) -> Mapping:

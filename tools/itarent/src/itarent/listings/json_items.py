@@ -110,8 +110,7 @@ class _Document:
                 yield from self._list()
             else:
                 self._value()
-            if self._peek() == ",":
-                self._take(",")
+            self._take_comma_unless("}")
         self._take("}")
 
     def _list(self) -> Iterator[tuple[int, Item | Refused]]:
@@ -119,8 +118,7 @@ class _Document:
         while self._peek() != "]":
             line, value = self._value()
             yield line, _object(value)
-            if self._peek() == ",":
-                self._take(",")
+            self._take_comma_unless("]")
         self._take("]")
 
     def _value(self) -> tuple[int, Any]:
@@ -135,6 +133,10 @@ class _Document:
         if space := _SPACE.match(self._text, self._at):
             self._at = space.end()
         return self._text[self._at : self._at + 1]
+
+    def _take_comma_unless(self, end: str) -> None:
+        if self._peek() != end:
+            self._take(",")
 
     def _take(self, expected: str) -> None:
         if self._peek() != expected:

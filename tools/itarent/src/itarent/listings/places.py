@@ -36,10 +36,10 @@ def _candidates(found: Comune | Ambiguous | None) -> list[Comune]:
 
 
 def _lies_in(comuni: Comuni, comune: Comune, region: str) -> bool:
-    """Regions are written `valle-d-aosta`, `Valle d'Aosta`, `Valle d'Aosta/Vallée d'Aoste`."""
-    province = comuni.province(comune.province)
-    return province is not None and _region_key(province.region) == _region_key(region)
+    """Today or before its province changed. Regions are written `valle-d-aosta`, `Valle d'Aosta/Vallée d'Aoste`, …."""
+    provinces = map(comuni.province, (comune.province, *comune.former_provinces))
+    return _region_key(region) in {_region_key(province.region) for province in provinces if province}
 
 
 def _region_key(region: str) -> str:
-    return fold(region.split("/", maxsplit=1)[0].replace("-", " "))
+    return fold(region.split("/", maxsplit=1)[0])

@@ -80,8 +80,8 @@ def floor_of(words: str) -> Floor | None:
     folded = words.strip().lower()
     if known := FLOORS.get(folded):
         return known
-    ordinal = folded.removesuffix(" piano")
-    if ordinal in _ORDINALS:
+    ordinal, _, piano = folded.partition(" ")
+    if piano == "piano" and ordinal in _ORDINALS:
         return _numbered(_ORDINALS.index(ordinal) + 1)
     matched = _NUMBERED.fullmatch(folded)
     return _numbered(int(matched[1])) if matched else None
