@@ -26,7 +26,7 @@ class Step:
     passes: Callable[[], bool]
 
 
-def test(
+def check_and_test(
     arguments: Annotated[list[str] | None, typer.Argument(help="passed to pytest, after --")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="all but the tests")] = False,
@@ -52,7 +52,7 @@ def _passes(step: Step, console: Console) -> bool:
 
 def _tool(name: str, *arguments: str) -> Callable[[], bool]:
     """A tool of this environment, run on the whole project, its output shown as it comes."""
-    command = [Path(sysconfig.get_path("scripts")) / name, *arguments]
+    command: list[str | Path] = [Path(sysconfig.get_path("scripts")) / name, *arguments]
     return lambda: subprocess.run(command, cwd=PROJECT, check=False).returncode == 0  # noqa: S603 - our own tools
 
 
