@@ -101,6 +101,7 @@ class Relay:
             await connection.execute("SELECT pg_advisory_lock($1, hashtext(current_schema()))", RELAY_LOCK)
             channel = await connection.fetchval("SELECT current_schema() || '_outbox'")
             await connection.add_listener(channel, lambda *_: woken.set())
+            connection.add_termination_listener(lambda _: woken.set())  # to notice now, not at the next look
             while True:
                 woken.clear()
                 if not await self._relay_batch(connection):

@@ -4,11 +4,15 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], *, within_seconds: float = 10.0) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], *, within_seconds: float = 10.0) -> T: ...
 async def eventually(condition: Callable[[], T | Awaitable[T]], *, within_seconds: float = 10.0) -> T:
     """The first true value of `condition`, which may be a coroutine function; an AssertionError counts as not yet.
 
