@@ -1,6 +1,7 @@
 """The portals' payloads, as they were found and as they may come."""
 
 import copy
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.comuni import Comuni
 from common.listing import (
     AdvertiserKind,
     Feature,
@@ -24,7 +26,8 @@ from common.listing import (
     RentUnit,
     SpeseTerm,
 )
-from itarent.listings.files import Format
+from itarent.listings.draft import Judge
+from itarent.listings.files import Format, How, opened, outcomes
 from itarent.listings.outcomes import Outcome, Refusal, Refused
 
 Payload = dict[str, Any]
@@ -217,6 +220,15 @@ def test_a_payload_without_id_gets_one_of_its_content(samples: dict[str, Any], r
     first, again = _listing(read(nameless)), _listing(read(nameless))
     assert first == again
     assert first.listing_id != _listing(read(_with(nameless, "price", 3400))).listing_id
+
+
+def test_a_payload_without_a_time_of_change_is_as_new_as_when_it_was_seen(data: Path) -> None:
+    seen_at = dt.datetime(2026, 8, 27, 10, tzinfo=dt.UTC)
+    path = data / "portal_payload_samples.json"
+    with opened(path) as file:
+        versions = [_listing(each.result).version for each in outcomes(path, file, How(Judge(Comuni.load(), seen_at)))]
+    seen = int(seen_at.timestamp() * 1000)
+    assert versions == [seen, 1_787_704_576_000, seen, seen]  # casa.it tells when it was modified
 
 
 def test_a_portal_that_is_asked_for_is_the_only_one_taken(

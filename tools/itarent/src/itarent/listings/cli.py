@@ -111,8 +111,8 @@ async def _publishing(kafka: _Kafka | None) -> AsyncIterator[Publish]:
         yield publish
 
 
-async def _publish_nothing(batch: Sequence[Listing]) -> None:
-    pass
+async def _publish_nothing(_batch: Sequence[Listing]) -> None:
+    await asyncio.sleep(0)  # Ctrl-C reaches a task where it waits
 
 
 async def _run(rows: Iterator[Outcome], kafka: _Kafka | None, report: RefusedReport, tally: Tally) -> None:

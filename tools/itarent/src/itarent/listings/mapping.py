@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from common.listing import Position
 from common.model import Request
@@ -29,6 +29,12 @@ ZonePoints: TypeAlias = dict[str, Position]
 
 class UnusableMappingError(Exception):
     """A mapping that cannot be found or read; the message says what is wrong with it."""
+
+
+Columns: TypeAlias = Annotated[
+    list[Column], BeforeValidator(lambda given: given if isinstance(given, list) else [given])
+]
+"""The ways in which one column is read: most have one, which needs no list around it."""
 
 
 class Points(Request):
@@ -51,7 +57,7 @@ class Mapping(Request):
         default=frozenset(), description="columns that differ between repeats of one row, such as a row number"
     )
     constants: dict[str, Any] = Field(default_factory=dict, description="fields that are the same in every row")
-    columns: dict[str, Column | list[Column]] = Field(min_length=1, description="earlier ones win")
+    columns: dict[str, Columns] = Field(min_length=1, description="earlier ones win")
     points: Points | None = None
 
     def accompanies(self, header: Sequence[str]) -> bool:
@@ -145,13 +151,12 @@ class RowReader:
         return Draft(self._source, reading, content)
 
 
-def _remembering(columns: Column | list[Column], missing: frozenset[str]) -> Callable[[str], Reading]:
+def _remembering(columns: Sequence[Column], missing: frozenset[str]) -> Callable[[str], Reading]:
     """Sources write the same few words and round sums again and again: each is understood once."""
-    several = columns if isinstance(columns, list) else [columns]
 
     @functools.lru_cache(_READINGS_KEPT)
     def read(cell: str) -> Reading:
         text = cell.strip()
-        return first_of_each(column.absent() if text in missing else column.read(text) for column in several)
+        return first_of_each(column.absent() if text in missing else column.read(text) for column in columns)
 
     return read
