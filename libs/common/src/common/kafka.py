@@ -350,6 +350,7 @@ class Subscription(TypedDict):
     batch: Literal[True]
     max_records: int
     batch_timeout_ms: int
+    heartbeat_interval_ms: int
     auto_offset_reset: Literal["earliest"]
     group_instance_id: str | None
     parser: CustomCallable
@@ -366,6 +367,8 @@ def in_batches(instance_id: str | None, *, max_records: int = 500) -> Subscripti
         batch=True,
         max_records=max_records,
         batch_timeout_ms=20,  # 200 by default: an empty poll sleeps that long before it looks again
+        # 3,000 by default, and a member learns of a newcomer with its heartbeat: four subscribers would start in 10 s.
+        heartbeat_interval_ms=300,
         auto_offset_reset="earliest",
         group_instance_id=instance_id,
         parser=_parse_without_headers,

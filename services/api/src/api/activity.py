@@ -1,0 +1,360 @@
+"""What is shown of the other services' work: listings, matches, messages. Records may come twice and in any order."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from api.meanings import meaning_of
+from api.paging import Cursor
+from api.statuses import RANKS
+from common.events import (
+    Card,
+    DirectMessageRequested,
+    Disposition,
+    Language,
+    ListingPublished,
+    MatchedSearch,
+    MessageStatus,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+    Reason,
+    card_of,
+)
+from common.kafka import Received
+from common.model import Value
+
+MESSAGES_SHOWN: Final = 20
+
+_Row = Any  # a row of PostgreSQL or an object of its JSON: both are indexed by name
+
+
+class StatusStep(Value):
+    """A status that a message had."""
+
+    status: MessageStatus
+    at: dt.datetime
+    reported_by: str
+    attempt: int
+    error_code: int | None = None
+    error: str | None = None
+
+
+class MessageView(Value):
+    """A message: its furthest status, and when each was reported."""
+
+    message_id: UUID
+    status: MessageStatus
+    at: dt.datetime
+    error_code: int | None = None
+    error: str | None = None
+    statuses: tuple[StatusStep, ...] = ()
+
+
+class ActivityItem(Value):
+    """A flat that matched: why, and what became of it."""
+
+    notification_id: UUID
+    reason: Reason
+    requested_at: dt.datetime
+    listing: Card
+    previous_rent_cents: int | None
+    searches: tuple[MatchedSearch, ...]
+    disposition: Disposition
+    detail: str | None
+    message: MessageView | None
+
+
+class MessagePage(Value):
+    """All flats that a message tells of, and its reader's language."""
+
+    language: Language
+    items: tuple[ActivityItem, ...]
+
+
+class Activity:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    # --- recording: once each, whatever is redelivered ---
+
+    async def record_listings(self, received: Sequence[Received[ListingPublished]]) -> None:
+        """Keep the newest version of each listing; a tombstone withdraws it."""
+        newest: dict[str, Received[ListingPublished]] = {}
+        for each in received:
+            known = newest.get(each.key)
+            if each.event and (not (known and known.event) or _version(known) < _version(each)):
+                newest[each.key] = each
+        rows = [
+            (
+                each.key,
+                each.event.listing.version,
+                each.event.listing.active,
+                card_of(each.event.listing).model_dump(mode="json"),
+                dt.datetime.fromtimestamp(each.record.timestamp / 1000, dt.UTC),
+            )
+            for each in newest.values()
+            if each.event
+        ]
+        last = {each.key: each for each in received}
+        gone = [key for key, each in last.items() if each.event is None]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_RECORD_LISTINGS, *_by_column(rows, 5))
+            await connection.execute(_WITHDRAW_LISTINGS, gone)
+
+    async def record_notifications(self, events: Sequence[NotificationRequested | DirectMessageRequested]) -> None:
+        matches = [
+            (
+                event.notification_id,
+                event.user_id,
+                event.reason,
+                event.card.model_dump(mode="json"),
+                [search.model_dump(mode="json") for search in event.searches],
+                event.previous_rent_cents,
+                event.requested_at,
+            )
+            for event in events
+            if isinstance(event, NotificationRequested)
+        ]
+        direct = [
+            (event.notification_id, event.user_id, event.purpose, event.requested_at)
+            for event in events
+            if isinstance(event, DirectMessageRequested)
+        ]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_RECORD_NOTIFICATIONS, *_by_column(matches, 7))
+            await connection.execute(_RECORD_DIRECT_MESSAGES, *_by_column(direct, 4))
+
+    async def record_statuses(self, events: Sequence[MessageStatusReported | NotificationSettled]) -> None:
+        """Add what messages and notifications came to; a message shows the furthest of all its statuses."""
+        reports = [event for event in events if isinstance(event, MessageStatusReported) and event.message_id]
+        settled = [event for event in events if isinstance(event, NotificationSettled)]
+        told = [
+            (report.message_id, notification_id, notification_id in report.shown_notification_ids)
+            for report in reports
+            for notification_id in report.notification_ids
+        ]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_RECORD_STATUSES, *_by_column([_status_row(report) for report in reports], 10))
+            await connection.execute(
+                _ADVANCE_MESSAGES, sorted({report.message_id for report in reports if report.message_id})
+            )
+            await connection.execute(_RECORD_TOLD, *_by_column(_shown_if_ever(told), 3))
+            await connection.execute(
+                _RECORD_SETTLED,
+                *_by_column(
+                    [(each.notification_id, each.disposition, each.detail, each.settled_at) for each in settled], 4
+                ),
+            )
+
+    # --- reading ---
+
+    async def of(self, user_id: UUID, after: Cursor | None, limit: int) -> tuple[list[ActivityItem], Cursor | None]:
+        """A user's matches, newest first, and where the next page begins."""
+        rows = await self._pool.fetch(_ACTIVITY, user_id, after and after.at, after and after.id, limit + 1)
+        page = rows[:limit]
+        more = Cursor(page[-1]["requested_at"], page[-1]["notification_id"]) if len(rows) > limit else None
+        return [_item(row) for row in page], more
+
+    async def messages_of(self, user_id: UUID) -> list[MessageView]:
+        """A user's last messages, newest first."""
+        return [_message(row) for row in await self._pool.fetch(_MESSAGES, user_id, MESSAGES_SHOWN)]
+
+    async def counts_of(self, user_id: UUID) -> dict[str, int]:
+        """How many of a user's messages have which status."""
+        return {row["status"]: row["count"] for row in await self._pool.fetch(_COUNTS, user_id)}
+
+    async def message_page(self, message_id: UUID) -> MessagePage | None:
+        """What a message tells, None where nothing is known of it (yet)."""
+        language = await self._pool.fetchval(_LANGUAGE_OF_READER, message_id)
+        if language is None:
+            return None
+        rows = await self._pool.fetch(_TOLD, message_id)
+        return MessagePage(language=language, items=tuple(_item(row) for row in rows))
+
+
+def _version(received: Received[ListingPublished]) -> int:
+    assert received.event is not None
+    return received.event.listing.version
+
+
+def _status_row(report: MessageStatusReported) -> tuple[object, ...]:
+    return (
+        report.event_id,
+        report.message_id,
+        report.attempt or 1,
+        report.status,
+        RANKS[report.status],
+        report.reported_by,
+        report.reported_at,
+        report.message_sid,
+        report.error_code,
+        report.user_id,
+    )
+
+
+def _shown_if_ever(told: Sequence[tuple[UUID | None, UUID, bool]]) -> list[tuple[object, ...]]:
+    """One row for each message and notification: a statement may not change a row twice."""
+    shown: dict[tuple[UUID | None, UUID], bool] = {}
+    for message_id, notification_id, is_shown in told:
+        shown[message_id, notification_id] = is_shown or shown.get((message_id, notification_id), False)
+    return [(*key, is_shown) for key, is_shown in shown.items()]
+
+
+def _by_column(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as the columns that `unnest` wants."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _item(row: _Row) -> ActivityItem:
+    message = row["message"]
+    return ActivityItem(
+        notification_id=row["notification_id"],
+        reason=row["reason"],
+        requested_at=row["requested_at"],
+        listing=row["card"],
+        previous_rent_cents=row["previous_rent_cents"],
+        searches=row["searches"],
+        disposition=_disposition(row),
+        detail=row["detail"],
+        message=_message(message) if message else None,
+    )
+
+
+def _disposition(row: _Row) -> Disposition:
+    """How a notification ended, as far as the events say: settled without a message, or told in one."""
+    if row["disposition"]:
+        return Disposition(row["disposition"])
+    message = row["message"]
+    if message is None or message["status"] == MessageStatus.WAITING:
+        return Disposition.WAITING
+    return Disposition.IN_MESSAGE if row["shown"] else Disposition.GROUPED
+
+
+def _message(row: _Row) -> MessageView:
+    return MessageView(
+        message_id=row["message_id"],
+        status=row["status"],
+        at=row["reported_at"],
+        error_code=row["error_code"],
+        error=meaning_of(row["error_code"]),
+        statuses=tuple(step_of(step) for step in row["statuses"]),
+    )
+
+
+def step_of(step: _Row) -> StatusStep:
+    return StatusStep(**step, error=meaning_of(step["error_code"]))
+
+
+_RECORD_LISTINGS = """
+INSERT INTO recent_listings AS known (listing_id, version, active, card, published_at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::jsonb[], $5::timestamptz[])
+ON CONFLICT (listing_id) DO UPDATE SET
+    version = excluded.version, active = excluded.active, card = excluded.card,
+    published_at = excluded.published_at, arrival = DEFAULT
+WHERE known.version < excluded.version
+"""
+
+_WITHDRAW_LISTINGS = "UPDATE recent_listings SET active = false WHERE listing_id = ANY($1::text[])"
+
+_RECORD_NOTIFICATIONS = """
+INSERT INTO notifications (notification_id, user_id, reason, card, searches, previous_rent_cents, requested_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::timestamptz[])
+ON CONFLICT DO NOTHING
+"""
+
+_RECORD_DIRECT_MESSAGES = """
+INSERT INTO direct_messages (notification_id, user_id, purpose, requested_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
+ON CONFLICT DO NOTHING
+"""
+
+_RECORD_STATUSES = """
+INSERT INTO message_statuses (event_id, message_id, attempt, status, rank, reported_by, reported_at, message_sid,
+    error_code, user_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::smallint[], $6::text[], $7::timestamptz[],
+    $8::text[], $9::int[], $10::uuid[])
+ON CONFLICT DO NOTHING
+"""
+
+_ADVANCE_MESSAGES = """
+-- The furthest status of the last attempt, derived from all that are known: the order of arrival does not matter.
+INSERT INTO messages AS message (message_id, user_id, attempt, status, error_code, message_sid, first_reported_at,
+    reported_at)
+SELECT DISTINCT ON (message_id)
+    message_id,
+    first_value(user_id) OVER (PARTITION BY message_id ORDER BY user_id NULLS LAST),
+    attempt, status, error_code,
+    first_value(message_sid) OVER (PARTITION BY message_id, attempt ORDER BY message_sid NULLS LAST),
+    min(reported_at) OVER (PARTITION BY message_id), reported_at
+FROM message_statuses WHERE message_id = ANY($1::uuid[])
+ORDER BY message_id, attempt DESC, rank DESC, reported_at
+ON CONFLICT (message_id) DO UPDATE SET
+    user_id = excluded.user_id, attempt = excluded.attempt, status = excluded.status,
+    error_code = excluded.error_code, message_sid = excluded.message_sid,
+    first_reported_at = excluded.first_reported_at, reported_at = excluded.reported_at, arrival = DEFAULT
+WHERE (message.*) IS DISTINCT FROM (message.message_id, excluded.user_id, excluded.attempt, excluded.status,
+    excluded.error_code, excluded.message_sid, excluded.first_reported_at, excluded.reported_at, message.arrival)
+"""
+
+_RECORD_TOLD = """
+INSERT INTO told_in_messages AS told (message_id, notification_id, shown)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
+ON CONFLICT (message_id, notification_id) DO UPDATE SET shown = true WHERE excluded.shown AND NOT told.shown
+"""
+
+_RECORD_SETTLED = """
+INSERT INTO settled_notifications (notification_id, disposition, detail, settled_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+ON CONFLICT DO NOTHING
+"""
+
+_STATUSES = """
+SELECT coalesce(jsonb_agg(jsonb_build_object('status', step.status, 'at', step.reported_at, 'attempt', step.attempt,
+    'reported_by', step.reported_by, 'error_code', step.error_code)
+    ORDER BY step.attempt, step.rank, step.reported_at), '[]')
+FROM message_statuses AS step WHERE step.message_id = message.message_id
+"""
+
+_ITEM = f"""
+SELECT notification.*, told.shown, settled.disposition, settled.detail, CASE WHEN message.message_id IS NOT NULL THEN
+    jsonb_build_object('message_id', message.message_id, 'status', message.status, 'reported_at', message.reported_at,
+        'error_code', message.error_code, 'statuses', ({_STATUSES})) END AS message
+FROM notifications AS notification
+LEFT JOIN LATERAL (
+    -- A notification may have been in a message that was given up: the one that was reported last tells it.
+    SELECT told.message_id, told.shown, message.reported_at FROM told_in_messages AS told
+    JOIN messages AS message USING (message_id) WHERE told.notification_id = notification.notification_id
+    ORDER BY message.first_reported_at DESC LIMIT 1
+) AS told ON true
+LEFT JOIN messages AS message ON message.message_id = told.message_id
+LEFT JOIN settled_notifications AS settled ON settled.notification_id = notification.notification_id
+"""  # noqa: S608 - put together from constants
+
+_ACTIVITY = f"""
+{_ITEM}
+WHERE notification.user_id = $1 AND ($2::timestamptz IS NULL OR
+    (notification.requested_at, notification.notification_id) < ($2, $3::uuid))
+ORDER BY notification.requested_at DESC, notification.notification_id DESC LIMIT $4
+"""
+
+_TOLD = f"""
+{_ITEM}
+WHERE notification.notification_id IN (SELECT notification_id FROM told_in_messages WHERE message_id = $1)
+ORDER BY told.shown DESC, notification.requested_at DESC, notification.notification_id
+"""  # noqa: S608 - put together from constants
+
+_MESSAGES = f"""
+SELECT message.*, ({_STATUSES}) AS statuses FROM messages AS message WHERE user_id = $1
+ORDER BY first_reported_at DESC, message_id DESC LIMIT $2
+"""  # noqa: S608 - put together from constants
+
+_COUNTS = "SELECT status, count(*) FROM messages WHERE user_id = $1 GROUP BY status ORDER BY status"
+
+_LANGUAGE_OF_READER = """
+SELECT coalesce(recipient.language, 'it') FROM messages AS message LEFT JOIN recipients AS recipient USING (user_id)
+WHERE message_id = $1
+"""

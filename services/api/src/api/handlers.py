@@ -1,0 +1,85 @@
+"""What the api reads from Kafka: what people write to us, and what the other services do."""
+
+from faststream.kafka import KafkaBroker
+from faststream.middlewares import AckPolicy
+
+from api.activity import Activity
+from api.phone_links import PhoneLinks
+from api.watch import Watch
+from common.events import (
+    DirectMessageRequested,
+    InboundMessageReceived,
+    ListingPublished,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+)
+from common.kafka import Publisher, Reader, Records, in_batches
+from common.topics import Topics
+
+GROUP = "api"
+
+
+def subscribe(
+    broker: KafkaBroker,
+    *,
+    publisher: Publisher,
+    topics: Topics,
+    phones: PhoneLinks,
+    activity: Activity,
+    watch: Watch,
+    instance_id: str | None,
+) -> None:
+    """Declare the api's subscribers on a broker that has not started."""
+    inbound = Reader(publisher, topics.inbound_messages, InboundMessageReceived)
+    listings = Reader(publisher, topics.listings, ListingPublished)
+    notifications = Reader[NotificationRequested | DirectMessageRequested](
+        publisher, topics.notifications, NotificationRequested, DirectMessageRequested
+    )
+    statuses = Reader[MessageStatusReported | NotificationSettled](
+        publisher, topics.message_statuses, MessageStatusReported, NotificationSettled
+    )
+
+    def member(name: str) -> str | None:
+        # Each subscriber is a member of the group of its own, and a member's name is unique.
+        return instance_id and f"{instance_id}-{name}"
+
+    @broker.subscriber(
+        topics.inbound_messages.name,
+        group_id=GROUP,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(member("inbound-messages")),
+    )
+    async def on_inbound_message_received(records: Records) -> None:
+        for received in await inbound.read(records):
+            if received.event:
+                await phones.receive(received.event)
+
+    @broker.subscriber(
+        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **in_batches(member("listings"))
+    )
+    async def on_listing_published(records: Records) -> None:
+        await activity.record_listings(await listings.read(records))
+        watch.touch()
+
+    @broker.subscriber(
+        topics.notifications.name,
+        group_id=GROUP,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(member("notifications")),
+    )
+    async def on_notification_requested(records: Records) -> None:
+        received = await notifications.read(records)
+        await activity.record_notifications([each.event for each in received if each.event])
+        watch.touch()
+
+    @broker.subscriber(
+        topics.message_statuses.name,
+        group_id=GROUP,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **in_batches(member("message-statuses")),
+    )
+    async def on_message_status_reported(records: Records) -> None:
+        received = await statuses.read(records)
+        await activity.record_statuses([each.event for each in received if each.event])
+        watch.touch()

@@ -1,0 +1,152 @@
+"""The api: everything is wired here. `python -m api`, or `uvicorn --factory api.main:create_app`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from api import problems
+from api.accounts import Accounts
+from api.activity import Activity
+from api.bodies import describe
+from api.dependencies import Services
+from api.flow import KafkaFlow
+from api.handlers import subscribe
+from api.housekeeping import keep_house
+from api.middleware import Bounds, Metrics, SecurityHeaders
+from api.phone_links import PhoneLinks
+from api.rates import PostgresCounters, RateLimits
+from api.recipients import Recipients
+from api.routes import activity, auth, listings, me, pages, subscriptions, watch, whatsapp
+from api.security import AccessTokens, Passwords
+from api.settings import ApiSettings
+from api.subscriptions import Subscriptions
+from api.watch import Watch
+from common.comuni import Comuni
+from common.kafka import Publisher, create_topics, make_broker
+from common.links import Links
+from common.outbox import Outbox, Relay
+from common.postgres import migrate, open_pool
+from common.service import health_routes, in_background, run, serve
+from common.settings import load
+from common.telemetry import configure_logging
+
+NAME: Final = "api"
+
+
+def main() -> None:
+    settings = load(ApiSettings)
+    configure_logging(NAME, settings.log_level)
+    run(_serve(settings))
+
+
+async def _serve(settings: ApiSettings) -> None:
+    app = application(settings)
+    async with running(settings) as app.state.services:
+        await serve(app, settings.http_host, settings.http_port)
+
+
+def create_app() -> FastAPI:
+    """The application for a server that runs its lifespan, such as uvicorn with reload."""
+    settings = load(ApiSettings)
+    configure_logging(NAME, settings.log_level)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings) as app.state.services:
+            yield
+
+    return application(settings, lifespan)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: ApiSettings) -> AsyncIterator[Services]:
+    """Everything that the routes need, with the consumers and the outbox's relay at work."""
+    async with connected(settings) as services:
+        broker = make_broker(settings.kafka_bootstrap_servers, NAME)
+        subscribe(
+            broker,
+            publisher=services.publisher,
+            topics=settings.topics,
+            phones=services.phones,
+            activity=services.activity,
+            watch=services.watch,
+            instance_id=settings.kafka_instance_id,
+        )
+        relay = Relay(settings.database_url, services.publisher)
+        async with broker, in_background(relay.run(), keep_house(services.pool)):
+            await broker.start()
+            yield services
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
+    """Everything that the routes need, on a database and topics that are as they should be."""
+    topics = settings.topics
+    await asyncio.to_thread(migrate, settings.database_url, NAME)
+    await asyncio.to_thread(Comuni.load)
+    await create_topics(settings.kafka_bootstrap_servers, topics)
+    async with (
+        open_pool(settings.database_url, NAME) as pool,
+        Publisher.connected(settings.kafka_bootstrap_servers, NAME) as publisher,
+        KafkaFlow.connected(settings.kafka_bootstrap_servers, topics.all()) as flow,
+    ):
+        outbox = Outbox(NAME)
+        recipients = Recipients(pool, outbox, topics.recipients)
+        yield Services(
+            settings=settings,
+            pool=pool,
+            publisher=publisher,
+            accounts=Accounts(pool, recipients),
+            recipients=recipients,
+            subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
+            phones=PhoneLinks(pool, recipients, outbox, topics.notifications),
+            activity=Activity(pool),
+            watch=Watch(pool, flow, topics),
+            rates=RateLimits(PostgresCounters(pool)),
+            passwords=Passwords(),
+            tokens=AccessTokens(settings.jwt_secret.get_secret_value()),
+            links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
+        )
+
+
+def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+    """The routes and what is done with every request; `app.state.services` is set before the first one."""
+    app = FastAPI(
+        title="ITA RENT",
+        version="1",
+        description="Searches, phones and listings. Every error is a problem detail (RFC 9457).",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=problems.DOCUMENTED,
+    )
+    v1 = APIRouter(prefix="/api/v1")
+    for routes in (auth, me, subscriptions, whatsapp, listings, activity):
+        v1.include_router(routes.router)
+    app.include_router(v1)
+    app.include_router(watch.router)
+    app.include_router(pages.router)
+    app.router.routes.extend(health_routes())
+    app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))
+    problems.install(app)
+    app.add_middleware(Bounds)
+    app.add_middleware(Metrics)
+    app.add_middleware(SecurityHeaders, served_over_tls=settings.served_over_tls)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign] # FastAPI's own way to extend it
+    return app
+
+
+class _StaticFiles(StaticFiles):
+    """Files that browsers keep and ask about again: they change with the next version."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - as Starlette has them
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response

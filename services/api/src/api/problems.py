@@ -1,0 +1,197 @@
+"""Problem details (RFC 9457): every error over HTTP says what is wrong, where, and what is allowed."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from common.postgres import CONNECTION_LOST
+
+log = structlog.get_logger()
+
+MEDIA_TYPE: Final = "application/problem+json"
+MOST_FAULTS: Final = 100
+RETRY_AFTER_OUTAGE_S: Final = 5
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = None
+    """Where in the body, a JSON pointer (RFC 6901); empty is the body itself."""
+    parameter: str | None = None
+    """Which parameter of the address."""
+    detail: str
+
+
+class ProblemDetails(BaseModel):
+    """The body of an error, of media type `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | None = None
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+    """An error that is answered as problem details; `kind` is the last part of its type URI."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        kind: str | None = None,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.details = ProblemDetails(
+            type=f"urn:itarent:problem:{kind}" if kind else "about:blank",
+            title=status.phrase,
+            status=status,
+            detail=detail,
+            errors=list(errors) or None,
+        )
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(
+            self.details.model_dump(exclude_none=True),
+            status_code=self.details.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+def unknown(what: str) -> Problem:
+    """What does not exist, or belongs to somebody else: the two cannot be told apart from outside."""
+    return Problem(HTTPStatus.NOT_FOUND, f"You have no such {what}.")
+
+
+def invalid_body(error: ValidationError, document: object) -> Problem:
+    """The faults of a body, given the document that was sent, or None where it is not JSON at all."""
+    faults = error.errors(include_url=False, include_input=False)
+    if faults[0]["type"] == "json_invalid":
+        return Problem(
+            HTTPStatus.BAD_REQUEST, f"The body is not valid JSON: {faults[0]['ctx']['error']}.", kind="not-json"
+        )
+    places = [fault["loc"] for fault in faults]
+    telling = [fault for fault in faults if not _follows_from_another(fault, places)]
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        _counted(len(telling)),
+        kind="invalid-body",
+        errors=[
+            Fault(pointer=_pointer(fault["loc"], document), detail=_sentence(fault)) for fault in telling[:MOST_FAULTS]
+        ],
+    )
+
+
+def _counted(faults: int) -> str:
+    shown = f"; the first {MOST_FAULTS} are listed" if faults > MOST_FAULTS else ""
+    return f"The body has {faults} {'fault' if faults == 1 else 'faults'}{shown}."
+
+
+def _follows_from_another(fault: ErrorDetails, places: Sequence[tuple[int | str, ...]]) -> bool:
+    """A list whose only item is wrong is also called too short, which would mislead."""
+    place = fault["loc"]
+    return fault["type"] == "too_short" and any(other[: len(place)] == place != other for other in places)
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            return "There is no such field: check its spelling."
+        case "missing":
+            return "This field is required."
+        case "too_short" if fault["ctx"]["field_type"] == "Tuple":
+            return f"At least {fault['ctx']['min_length']} is required."
+        case _:
+            return f"{fault['msg'].removeprefix('Value error, ')}."
+
+
+def _pointer(place: tuple[int | str, ...], document: object) -> str:
+    """A pydantic location as a JSON pointer: tags of unions are in the one and not in the other."""
+    parts: list[str] = []
+    for index, part in enumerate(place):
+        last = index == len(place) - 1
+        if isinstance(document, dict) and isinstance(part, str):
+            if part not in document and (not last or part == document.get("kind")):
+                continue
+            document = document.get(part)
+        elif isinstance(document, list) and isinstance(part, int) and part < len(document):
+            document = document[part]
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in parts)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application with problem details."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
+    for error in (*CONNECTION_LOST, KafkaError, TimeoutError):
+        app.add_exception_handler(error, _answer_outage)
+    app.add_exception_handler(Exception, _answer_failure)
+
+
+async def _answer_problem(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+_HINTS: Final[Mapping[int, str]] = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method; Allow names those that it takes.",
+}
+
+
+async def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = _HINTS.get(error.status_code, str(error.detail))
+    return Problem(HTTPStatus(error.status_code), detail, headers=error.headers).response()
+
+
+async def _answer_invalid_parameters(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [Fault(parameter=str(fault["loc"][-1]), detail=_sentence(fault)) for fault in error.errors()]
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "A parameter of the address is not allowed.",
+        kind="invalid-parameter",
+        errors=faults,
+    ).response()
+
+
+async def _answer_outage(_request: Request, error: Exception) -> JSONResponse:
+    log.warning("a request met an outage", error=type(error).__name__)
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "A part of the system does not answer. Nothing was changed unless you are told so; try again soon.",
+        kind="outage",
+        headers={"Retry-After": str(RETRY_AFTER_OUTAGE_S)},
+    ).response()
+
+
+async def _answer_failure(_request: Request, _error: Exception) -> JSONResponse:
+    detail = "We made a mistake. It has been recorded; trying again may help."
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+
+
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "A problem (RFC 9457)",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    }
+}
+"""What every route may answer with, for the OpenAPI description."""

@@ -1,0 +1,94 @@
+"""How often something may be asked for: counters that all replicas share, in PostgreSQL."""
+
+import hashlib
+import time
+from http import HTTPStatus
+from typing import Final
+
+import asyncpg
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import Storage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from api.problems import Problem
+
+REGISTRATIONS_OF_ADDRESS: Final = RateLimitItemPerHour(60, namespace="register")
+SIGN_INS_OF_ADDRESS: Final = RateLimitItemPerMinute(30, namespace="sign-in-address")
+SIGN_INS_OF_EMAIL: Final = RateLimitItemPerMinute(10, 10, namespace="sign-in-email")
+LINKS: Final = RateLimitItemPerHour(5, namespace="link")
+TESTS: Final = RateLimitItemPerMinute(3, 10, namespace="test")
+
+
+class RateLimits:
+    """Refuses what is asked for too often."""
+
+    def __init__(self, counters: Storage) -> None:
+        self._limiter = FixedWindowRateLimiter(counters)
+
+    async def spend(self, limit: RateLimitItem, *who: str) -> None:
+        """Count one more, or raise the problem that says when to try again."""
+        if await self._limiter.hit(limit, *who):
+            return
+        window = await self._limiter.get_window_stats(limit, *who)
+        seconds = max(1, round(window.reset_time - time.time()))
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"At most {limit.amount} of these in {limit.multiples} {limit.GRANULARITY.name}s are allowed. "
+            f"Try again in {seconds} s.",
+            kind="too-many-requests",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class PostgresCounters(Storage):
+    """Counters of `limits`; keys are stored hashed, since they hold addresses of people."""
+
+    STORAGE_SCHEME = ["itarent-postgres"]  # noqa: RUF012 - declared so by `limits`
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__()
+        self._pool = pool
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return asyncpg.PostgresError
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return int(await self._pool.fetchval(_COUNT, _hashed(key), float(expiry), amount))
+
+    async def get(self, key: str) -> int:
+        return await self._pool.fetchval(_HITS, _hashed(key)) or 0
+
+    async def get_expiry(self, key: str) -> float:
+        return await self._pool.fetchval(_END, _hashed(key)) or time.time()
+
+    async def check(self) -> bool:
+        return bool(await self._pool.fetchval("SELECT true"))
+
+    async def reset(self) -> int | None:
+        return int(await self._pool.fetchval(_FORGET_ALL))
+
+    async def clear(self, key: str) -> None:
+        await self._pool.execute(_FORGET, _hashed(key))
+
+
+def _hashed(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+_COUNT = """
+INSERT INTO rate_counters AS counter (key, hits, expires_at)
+VALUES ($1, $3, now() + make_interval(secs => $2))
+ON CONFLICT (key) DO UPDATE SET
+    hits = CASE WHEN counter.expires_at <= now() THEN 0 ELSE counter.hits END + excluded.hits,
+    expires_at = CASE WHEN counter.expires_at <= now() THEN excluded.expires_at ELSE counter.expires_at END
+RETURNING hits
+"""
+
+_HITS = "SELECT hits FROM rate_counters WHERE key = $1 AND expires_at > now()"
+
+_END = "SELECT extract(epoch FROM expires_at)::float8 FROM rate_counters WHERE key = $1"
+
+_FORGET = "DELETE FROM rate_counters WHERE key = $1"
+
+_FORGET_ALL = "WITH forgotten AS (DELETE FROM rate_counters RETURNING 1) SELECT count(*) FROM forgotten"
