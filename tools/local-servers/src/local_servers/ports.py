@@ -2,20 +2,23 @@
 
 import socket
 from collections.abc import Collection, Mapping
+from random import SystemRandom
 
 LOOPBACK = "127.0.0.1"
 TRIES = 100
+BELOW_OUTGOING = range(20_000, 32_000)
+"""Where any port is looked for: those from 32768 on may go to an outgoing connection while a server restarts."""
 
 
 def free_port(preferred: int = 0, *, avoid: Collection[int] = ()) -> int:
-    """`preferred` if it can be bound now, else the next free one above it; 0 leaves the choice to the system.
+    """`preferred` if it can be bound now, else the next free one above it; 0 is any.
 
     `avoid` are ports that others are about to bind.
 
     Raises:
         NoFreePort: none of TRIES ports from `preferred` on is free.
     """
-    candidates = range(preferred, preferred + TRIES) if preferred else [0] * TRIES
+    candidates = range(preferred, preferred + TRIES) if preferred else SystemRandom().sample(BELOW_OUTGOING, TRIES)
     for candidate in candidates:
         if candidate in avoid:
             continue
@@ -26,9 +29,7 @@ def free_port(preferred: int = 0, *, avoid: Collection[int] = ()) -> int:
                 probe.bind((LOOPBACK, candidate))
             except OSError:
                 continue
-            port: int = probe.getsockname()[1]
-        if port not in avoid:
-            return port
+        return candidate
     raise NoFreePort(preferred)
 
 

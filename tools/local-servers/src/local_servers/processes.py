@@ -9,9 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.02
+PASSING = ("Address already in use", "pre-existing shared memory block")
+"""What a log says of troubles that pass: another process was quicker to bind the port; backends of a killed
+PostgreSQL still end."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,28 @@ def wait_until(
         time.sleep(POLL_SECONDS)
 
 
+def patiently(start_it: Callable[[], T], *, within_seconds: float) -> T:
+    """`start_it()`, again while what keeps it from starting passes by itself."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        try:
+            return start_it()
+        except DidNotStart as failure:
+            if not failure.passes or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
 class DidNotStart(Exception):  # noqa: N818 - named by what is the case
     """A process ended, or did not become ready in time; the message shows the end of its log, which bears its name."""
 
     def __init__(self, what: str, log: Path) -> None:
-        super().__init__(f"{log.stem} {what}. The end of {log}:\n{_tail(log)}")
+        tail = _tail(log)
+        super().__init__(f"{log.stem} {what}. The end of {log}:\n{tail}")
+        self.passes = any(sign in tail for sign in PASSING)
 
 
-def _tail(log: Path, lines: int = 15) -> str:
+def _tail(log: Path, lines: int = 20) -> str:
     if not log.exists():
         return "(no log)"
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
