@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-PHONE: Final = re.compile(r"(?:\+|%2[Bb])\d(?:[ ().-]?\d){6,14}")
+PHONE: Final = re.compile(r"(?:\+|%2[Bb])\d(?:[ ().-]{0,2}\d){6,14}")
 """Anything like a phone number in international form, also as it stands in a URL."""
 
 
