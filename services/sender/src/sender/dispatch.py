@@ -33,7 +33,6 @@ call_seconds = Histogram(
 )
 channel_paused = Gauge("itarent_sender_channel_paused", "1 while Twilio is not called, since it has refused lately")
 
-POLL_S: Final = 1.0  # a net only: whoever makes something due wakes the dispatcher
 RETRY_S: Final = 0.5
 CHECKS: Final = 16
 RECORDED_AT_ONCE: Final = 200
@@ -45,11 +44,12 @@ UNAVAILABLE: Final = (*CONNECTION_LOST, TimeoutError, asyncpg.DeadlockDetectedEr
 
 @dataclass(frozen=True)
 class Limits:
-    """How the dispatcher works: calls at once, and how long one of them may take at the most."""
+    """How the dispatcher works: calls at once, how long one may take, and how often it looks without being woken."""
 
     in_flight: int
     lease: timedelta
     request_timeout: timedelta
+    poll: timedelta = timedelta(seconds=1)  # a net only: whoever makes something due wakes the dispatcher
 
 
 class Dispatcher:
@@ -105,7 +105,7 @@ class Dispatcher:
             self._start(call)
         if begun.decided < room:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL_S)
+                await asyncio.wait_for(self._woken.wait(), self._limits.poll.total_seconds())
 
     def _start(self, call: Call) -> None:
         self._leased.add(call.message_id)
@@ -216,7 +216,7 @@ class Dispatcher:
         found = await asyncio.gather(*map(self._ask, checks))
         await self._reports.record([report for report in found if report])
         if len(checks) < CHECKS:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(self._limits.poll.total_seconds())
 
     async def _ask(self, check: Check) -> Reported | None:
         try:

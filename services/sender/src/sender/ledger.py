@@ -103,7 +103,7 @@ class Ledger:
             row = await connection.fetchrow(_LOCK_CHANNEL)
             assert row is not None
             now = row["now"]
-            channel = Channel(row["next_slot"], row["paused_until"], row["strikes"])
+            channel = Channel(row["next_slot"], row["paused_until"], row["probing_until"], row["strikes"])
             slots = rate.reserve(channel.next_slot, now, self._per_second, channel.room(now, most))
             if not slots.at:
                 return Begun(paused=row["reason"])
@@ -114,7 +114,7 @@ class Ledger:
             calls = await self._commit(connection, claimed, decided, slots, now)
             if calls:
                 used = rate.reserve(channel.next_slot, now, self._per_second, len(calls))
-                probing = now + rate.PROBE if channel.strikes else channel.paused_until
+                probing = now + rate.PROBE if channel.strikes else None
                 await connection.execute(_USE_CHANNEL, used.next_slot, probing)
         return Begun(tuple(calls), len(claimed.due), row["reason"])
 
@@ -126,7 +126,7 @@ class Ledger:
             slots = rate.reserve(row["next_slot"], row["now"], self._per_second, 1)
             if not slots.at:
                 return None
-            await connection.execute(_USE_CHANNEL, slots.next_slot, row["paused_until"])
+            await connection.execute(_USE_CHANNEL, slots.next_slot, row["probing_until"])
             return _delay(slots.at[0], row["now"])
 
     async def extend_leases(self, message_ids: Sequence[UUID]) -> None:
@@ -350,10 +350,10 @@ def _contact(row: asyncpg.Record) -> Contact:
 
 _LOCK_CHANNEL = """
 -- One replica at a time decides what is sent next: slots are handed out in order, and none twice.
-SELECT clock_timestamp() AS now, next_slot, paused_until, strikes, reason FROM channel FOR UPDATE
+SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason FROM channel FOR UPDATE
 """
 
-_USE_CHANNEL = "UPDATE channel SET next_slot = $1, paused_until = $2"
+_USE_CHANNEL = "UPDATE channel SET next_slot = $1, probing_until = $2"
 
 _CLAIM: Any = """
 WITH direct AS (

@@ -18,11 +18,12 @@ class Channel:
 
     next_slot: datetime
     paused_until: datetime | None
+    probing_until: datetime | None
     strikes: int
 
     def room(self, now: datetime, wanted: int) -> int:
         """How many messages may be begun, but for the rate: none in a pause, one after it until one has passed."""
-        if self.paused_until and now < self.paused_until:
+        if (self.paused_until and now < self.paused_until) or (self.probing_until and now < self.probing_until):
             return 0
         return min(wanted, 1) if self.strikes else wanted
 

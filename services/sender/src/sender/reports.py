@@ -424,11 +424,13 @@ GROUP BY message_id
 _PAUSE = """
 UPDATE channel
 SET paused_at = $1::timestamptz, paused_until = greatest(paused_until, $1::timestamptz + $2::interval), reason = $3,
-    strikes = strikes + 1
+    strikes = strikes + 1, probing_until = NULL
 """
 
 _RESUME = """
-UPDATE channel SET paused_at = NULL, paused_until = NULL, reason = '', strikes = 0 WHERE paused_at <= $1
+UPDATE channel
+SET paused_at = NULL, paused_until = NULL, probing_until = NULL, reason = '', strikes = 0
+WHERE paused_at <= $1
 """
 
 _LAPSED = """

@@ -9,13 +9,15 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
-from twilio.base.exceptions import TwilioException
+import structlog
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
 from common.events import MessageStatus
 from sender.outcomes import Accepted, InDoubt, Outcome, Unavailable, refusal_of
+
+log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S: Final = 5.0
 CLOCK_SKEW: Final = timedelta(minutes=2)
@@ -81,8 +83,7 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library ha
             uri,
             params=params,
             data=data,
-            headers=headers,
-            auth=aiohttp.BasicAuth(*auth) if auth else None,
+            headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
             allow_redirects=allow_redirects,
         ) as response:
             text = await response.text()
@@ -124,8 +125,8 @@ class Twilio:
             return Unavailable(type(error).__name__)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return InDoubt(type(error).__name__)
-        except (TwilioException, ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
-            # A success that cannot be read: Twilio most likely has the message.
+        except Exception as error:  # whatever it is, the request may have been taken
+            log.exception("Twilio's answer could not be read", error=type(error).__name__)
             return InDoubt(f"unreadable_answer_{type(error).__name__}")
 
     def _form(self, request: Request) -> dict[str, Any]:

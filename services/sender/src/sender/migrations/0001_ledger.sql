@@ -88,12 +88,13 @@ CREATE INDEX notifications_of_message ON notifications (message_id);
 CREATE INDEX notifications_of_flat ON notifications (user_id, flat_id);
 
 -- The one WhatsApp sender that all replicas share: its next free slot, and whether it is paused. strikes > 0: it has
--- refused lately, so that one message at a time is tried after the pause.
+-- refused lately, so that after the pause one message is tried, until probing_until at the longest.
 CREATE TABLE channel (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     next_slot timestamptz NOT NULL DEFAULT now(),
     paused_at timestamptz,
     paused_until timestamptz,
+    probing_until timestamptz,
     reason text NOT NULL DEFAULT '',
     strikes int NOT NULL DEFAULT 0
 );

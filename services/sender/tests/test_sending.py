@@ -1,0 +1,517 @@
+"""From a notification to Twilio and back, over a real database and a simulated Twilio."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from common.events import (
+    DirectPurpose,
+    MatchedSearch,
+    MessageStatus,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+    QuietHours,
+    Reason,
+)
+from common.listing import Listing
+from sender.outcomes import Accepted, OptedOut, failure_of
+from sender.reports import Reported, Source, reported_status
+from sender.schedule import MISCONFIGURED_RETRY
+from testkit.factories import make_listing, make_notification, monthly
+from testkit.waiting import eventually
+from twilio_simulator import Fault, FaultKind
+
+from .conftest import POLICY, TEMPLATE, Sender, direct_for, flat_for, renter
+
+NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", alert=False),)
+
+
+async def test_a_flat_is_texted_once_with_its_link(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    async with sender.dispatching():
+        assert await sender.tell(event) == 1
+        assert await sender.tell(event) == 0
+        message = await sender.until(event, stage="taken", status="queued", attempt=1)
+    [accepted] = await sender.simulator.messages()
+    assert accepted.to == anna.phone
+    assert accepted.sid == message["sid"]
+    assert "Bilocale in viale Abruzzi 48" in accepted.body
+    assert "https://bot.example/m/" in accepted.body
+    assert accepted.status_callback is not None
+    assert accepted.status_callback.endswith(f"/twilio/status?n={message['message_id']}&a=1#rc=3&rp=all")
+    assert await sender.disposition(event) == ("in_message", "")
+    [report] = await sender.outbox()
+    assert report["type"] == MessageStatusReported.type
+    assert (report["status"], report["user_id"]) == ("queued", str(anna.user_id))
+    assert report["notification_ids"] == report["shown_notification_ids"] == [str(event.notification_id)]
+
+
+async def test_flats_that_come_together_are_one_message_and_honest_about_what_is_not_shown(sender: Sender) -> None:
+    anna = renter()
+    events = [flat_for(anna.user_id) for _ in range(30)]
+    await sender.know(anna)
+    await sender.tell(*events)
+    async with sender.dispatching():
+        await sender.until(events[0], stage="taken")
+    [accepted] = await sender.simulator.messages()
+    dispositions = [(await sender.disposition(event))[0] for event in events]
+    shown = dispositions.count("in_message")
+    assert 0 < shown < 30
+    assert dispositions.count("grouped") == 30 - shown
+    assert f"30 trovati, {shown} qui, {30 - shown} al link" in accepted.body
+
+
+async def test_a_second_digest_waits_for_the_interval(sender: Sender) -> None:
+    anna = renter(interval_seconds=3600)
+    first, second, third = (flat_for(anna.user_id) for _ in range(3))
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(first)
+        await sender.until(first, stage="taken")
+        await sender.tell(second)
+        await sender.tell(third)
+    message = await sender.message(second)
+    assert message["stage"] == "waiting"
+    assert message["message_id"] == (await sender.message(third))["message_id"]
+    assert timedelta(minutes=59) < message["due_at"] - datetime.now(UTC) <= timedelta(hours=1)
+
+
+async def test_a_digest_that_became_due_too_early_is_put_off_by_the_gates(sender: Sender) -> None:
+    anna = renter(interval_seconds=3600)
+    first, second = flat_for(anna.user_id), flat_for(anna.user_id)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(first)
+        await sender.until(first, stage="taken")
+        await sender.tell(second)
+        await sender.pool.execute("UPDATE messages SET due_at = now() WHERE stage = 'waiting'")
+        await sender.until(second, stage="waiting", detail="interval")
+    assert len(await sender.simulator.messages()) == 1
+
+
+async def test_nothing_is_sent_in_quiet_hours_but_what_the_user_asks_for(sender: Sender) -> None:
+    now = datetime.now(UTC)
+    quiet = QuietHours(
+        start=(now - timedelta(hours=1)).time().replace(microsecond=0),
+        end=(now + timedelta(hours=1)).time().replace(microsecond=0),
+    )
+    anna = renter(quiet_hours=quiet, time_zone="UTC")
+    flat, asked = flat_for(anna.user_id), direct_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(flat, asked)
+    async with sender.dispatching():
+        await sender.until(asked, stage="taken")
+    waiting = await sender.message(flat)
+    assert waiting["stage"] == "waiting"
+    assert waiting["due_at"].time() == quiet.end
+    [accepted] = await sender.simulator.messages()
+    assert "Messaggio di prova" in accepted.body
+
+
+async def test_changed_quiet_hours_take_effect_on_what_waits(sender: Sender) -> None:
+    quiet = QuietHours(start=time(0), end=time(23, 59, 59))
+    anna = renter(quiet_hours=quiet, time_zone="UTC")
+    flat = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(flat)
+    async with sender.dispatching():
+        await sender.intake.save_recipients([anna.model_copy(update={"quiet_hours": None, "revision": 2})])
+        await sender.until(flat, stage="taken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"verified": False}, "not_verified"),
+        ({"phone": None}, "not_verified"),
+        ({"stopped": True}, "stopped"),
+        ({"window_opened_at": datetime(2026, 1, 1, tzinfo=UTC)}, "outside_window"),
+    ],
+)
+async def test_without_consent_or_window_nothing_is_sent(
+    sender: Sender, changes: dict[str, object], reason: str
+) -> None:
+    anna = renter(**changes)
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    await sender.pool.execute("UPDATE messages SET opened_at = opened_at - interval '1 minute'")
+    async with sender.dispatching():
+        message = await sender.until(event, stage="ended")
+    assert (await sender.disposition(event))[1] == reason
+    assert message["detail"] == reason
+    assert await sender.simulator.messages() == []
+    [settled] = await sender.outbox()
+    assert (settled["type"], settled["detail"]) == (NotificationSettled.type, reason)
+
+
+async def test_a_consent_that_comes_by_its_own_topic_a_moment_later_is_waited_for(sender: Sender) -> None:
+    anna = renter()
+    linked = direct_for(anna.user_id, DirectPurpose.LINKED)
+    await sender.simulator.join(anna.phone or "")
+    async with sender.dispatching():
+        await sender.tell(linked)
+        await sender.until(linked, detail="no_consent")
+        await sender.intake.save_recipients([anna])
+        await sender.until(linked, stage="taken")
+
+
+async def test_an_opt_out_is_confirmed_once_although_the_user_is_stopped(sender: Sender) -> None:
+    anna = renter(stopped=True)
+    confirmation = direct_for(anna.user_id, DirectPurpose.STOPPED)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(confirmation)
+        await sender.until(confirmation, stage="taken")
+
+
+async def test_consent_revoked_between_intake_and_sending_holds(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    await sender.intake.save_recipients([anna.model_copy(update={"stopped": True, "revision": 2})])
+    await sender.intake.save_recipients([anna])  # an older revision that comes late changes nothing
+    async with sender.dispatching():
+        await sender.until(event, stage="ended", status="suppressed", detail="stopped")
+    assert await sender.simulator.messages() == []
+
+
+async def test_when_disabled_everything_runs_and_nothing_is_sent(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    off = sender.but(policy=replace(POLICY, enabled=False))
+    await off.know(anna)
+    async with off.dispatching():
+        await off.tell(event)
+        await off.until(event, stage="ended", status="suppressed", detail="disabled")
+    assert await off.disposition(event) == ("suppressed", "disabled")
+    assert await off.simulator.messages() == []
+
+
+async def test_an_erased_recipient_leaves_no_phone_and_no_text(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(event)
+        await sender.until(event, stage="taken")
+    await sender.intake.erase_recipients([anna.user_id])
+    assert await sender.pool.fetchval("SELECT count(*) FROM recipients") == 0
+    kept = await sender.pool.fetchrow("SELECT recipient, body, marker, variables FROM attempts")
+    assert kept is not None
+    assert set(kept.values()) == {None}
+
+
+# --- what waits is folded -------------------------------------------------------------------------------------------
+
+
+def about(listing: Listing, of: NotificationRequested, reason: Reason, **changes: Any) -> NotificationRequested:
+    return make_notification(listing, user_id=of.user_id, flat_id=of.flat_id, reason=reason, **changes)
+
+
+async def test_a_flat_that_is_gone_before_it_was_told_is_not_told(sender: Sender) -> None:
+    anna = renter()
+    new = flat_for(anna.user_id)
+    gone = about(make_listing(version=2), new, Reason.WITHDRAWN, searches=NOT_ASKED)
+    await sender.know(anna)
+    await sender.tell(new)
+    await sender.tell(gone)
+    async with sender.dispatching():
+        await sender.until(new, stage="ended", status="suppressed")
+    assert await sender.disposition(new) == ("suppressed", "withdrawn")
+    assert await sender.disposition(gone) == ("suppressed", "not_asked_for")
+    assert await sender.simulator.messages() == []
+
+
+async def test_a_flat_that_is_gone_after_it_was_told_is_told_to_who_asked(sender: Sender) -> None:
+    anna = renter()
+    new = flat_for(anna.user_id)
+    gone = about(make_listing(version=2), new, Reason.WITHDRAWN)
+    unasked = about(make_listing(version=3), new, Reason.WITHDRAWN, searches=NOT_ASKED)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(new)
+        await sender.until(new, stage="taken")
+        await sender.tell(gone)
+        await sender.until(gone, stage="taken")
+        await sender.tell(unasked)
+    assert "non più disponibile" in (await sender.simulator.messages())[-1].body
+    assert await sender.disposition(unasked) == ("suppressed", "not_asked_for")
+
+
+async def test_a_flat_is_shown_once_with_the_price_of_now(sender: Sender) -> None:
+    anna = renter()
+    new = flat_for(anna.user_id)
+    drop = about(make_listing(version=2, rent=monthly(990)), new, Reason.PRICE_DROP, previous_rent_cents=1100_00)
+    await sender.know(anna)
+    await sender.tell(new, drop)
+    async with sender.dispatching():
+        await sender.until(new, stage="taken")
+    [accepted] = await sender.simulator.messages()
+    assert "1 annuncio" in accepted.body
+    assert "990 €/mese" in accepted.body
+    assert "era 1.100 €" in accepted.body
+    assert await sender.disposition(new) == await sender.disposition(drop) == ("in_message", "")
+
+
+# --- faults of Twilio -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.RESET_TAKEN, FaultKind.SERVER_ERROR_TAKEN, FaultKind.WRONG_JSON, FaultKind.HANG_TAKEN]
+)
+async def test_a_message_that_was_taken_although_the_answer_was_lost_is_found_and_not_sent_again(
+    sender: Sender, kind: FaultKind
+) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    quick = sender.but(timeout_s=0.2)
+    await quick.know(anna)
+    await quick.simulator.script(Fault(kind, seconds=2))
+    async with quick.dispatching():
+        await quick.tell(event)
+        await quick.until(event, status="in_doubt")
+        message = await quick.until(event, attempt=1, sid=(await quick.simulator.messages())[0].sid)
+    assert message["stage"] in ("taken", "ended")
+    assert len(await quick.simulator.messages()) == 1
+    [doubt, resolved] = await quick.outbox()
+    assert (doubt["status"], resolved["message_sid"]) == ("in_doubt", message["sid"])
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.SERVER_ERROR, FaultKind.HANG])
+async def test_a_message_that_was_not_taken_is_sent_again_after_two_looks(sender: Sender, kind: FaultKind) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    quick = sender.but(timeout_s=0.2, grace=timedelta(seconds=0.1))
+    await quick.know(anna)
+    await quick.simulator.script(Fault(kind, seconds=2))
+    async with quick.dispatching():
+        await quick.tell(event)
+        await quick.until(event, status="in_doubt", attempt=1)
+        await quick.until(event, stage="taken", attempt=2)
+    assert len(await quick.simulator.messages()) == 1
+    states = await quick.pool.fetch("SELECT state FROM attempts ORDER BY attempt")
+    assert [row["state"] for row in states] == ["lost", "accepted"]
+
+
+async def test_a_callback_resolves_a_doubt_before_any_look_up(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    patient = sender.but(grace=timedelta(hours=1))
+    await patient.know(anna)
+    await patient.simulator.script(Fault(FaultKind.RESET_TAKEN))
+    async with patient.dispatching():
+        await patient.tell(event)
+        doubted = await patient.until(event, status="in_doubt")
+        await patient.reports.record(
+            [
+                reported_status(
+                    doubted["message_id"], 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None
+                )
+            ]
+        )
+        await patient.until(event, stage="taken", status="sent", sid="SM1")
+    assert len(await patient.simulator.messages()) == 1
+
+
+async def test_too_many_requests_use_up_no_retry_and_pause_the_channel(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.simulator.script(Fault(FaultKind.REFUSE, code=20429, times=2))
+    async with sender.dispatching():
+        await sender.tell(event)
+        message = await sender.until(event, stage="taken")
+        await eventually(lambda: sender.pool.fetchval("SELECT strikes = 0 AND paused_until IS NULL FROM channel"))
+    assert message["retries"] == 0
+    assert len(await sender.simulator.messages()) == 1
+
+
+async def test_a_twilio_that_cannot_be_reached_is_waited_for(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    async with sender.but(base_url="http://127.0.0.1:9").dispatching():
+        await sender.until(event, stage="retrying", detail="unavailable")
+    async with sender.dispatching():
+        await sender.until(event, stage="taken")
+
+
+async def test_wrong_credentials_stop_sending_and_keep_the_backlog(sender: Sender) -> None:
+    renters = [renter() for _ in range(5)]
+    events = [flat_for(each.user_id) for each in renters]
+    await sender.know(*renters)
+    await sender.tell(*events)
+    async with sender.but(token="wrong", in_flight=2).dispatching():
+        await eventually(lambda: sender.pool.fetchval("SELECT reason = 'misconfigured 20003' FROM channel"))
+        await eventually(
+            lambda: sender.pool.fetchval("SELECT NOT EXISTS (SELECT FROM messages WHERE stage = 'sending')")
+        )
+    pause = await sender.pool.fetchval("SELECT paused_until - paused_at FROM channel")
+    assert pause >= MISCONFIGURED_RETRY
+    assert await sender.pool.fetchval("SELECT count(*) FROM notifications WHERE disposition = 'failed'") == 0
+    await sender.pool.execute("UPDATE channel SET paused_until = now()")
+    async with sender.dispatching():
+        for event in events:
+            await sender.until(event, stage="taken")
+    assert len(await sender.simulator.messages()) == 5
+
+
+async def test_a_phone_that_has_not_joined_the_sandbox_is_told_apart(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.intake.save_recipients([anna])
+    async with sender.dispatching():
+        await sender.tell(event)
+        await sender.until(event, stage="ended", status="rejected", error_code=63015)
+    assert await sender.disposition(event) == ("failed", "not_joined_sandbox")
+
+
+async def test_an_opt_out_that_twilio_reports_is_remembered_until_the_user_writes(sender: Sender) -> None:
+    anna = renter()
+    first, second, third = (flat_for(anna.user_id) for _ in range(3))
+    await sender.know(anna)
+    await sender.simulator.script(Fault(FaultKind.REFUSE, code=21610))
+    async with sender.dispatching():
+        await sender.tell(first)
+        await sender.until(first, stage="ended", detail="opted_out")
+        await sender.tell(second)
+        await sender.until(second, stage="ended", detail="opted_out", status="suppressed", attempt=0)
+        wrote = anna.model_copy(update={"window_opened_at": datetime.now(UTC), "revision": 2})
+        await sender.intake.save_recipients([wrote])
+        await sender.tell(third)
+        await sender.until(third, stage="taken")
+
+
+async def test_outside_the_window_the_template_is_sent_once(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    templated = sender.but(policy=replace(POLICY, has_template=True), template_sid=TEMPLATE)
+    await templated.know(anna)
+    await templated.simulator.add_templates({TEMPLATE: "Ci sono {{1}} per {{2}}: {{3}}"})
+    await templated.simulator.script(Fault(FaultKind.REFUSE, code=63016))
+    async with templated.dispatching():
+        await templated.tell(event)
+        await templated.until(event, stage="taken", as_template=True, attempt=2)
+    [accepted] = await templated.simulator.messages()
+    assert accepted.content_sid == TEMPLATE
+    assert await templated.disposition(event) == ("grouped", "")
+
+
+async def test_a_failure_by_callback_outside_the_window_ends_the_message_without_a_template(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(event)
+        taken = await sender.until(event, stage="taken")
+        await sender.reports.record(
+            [
+                reported_status(
+                    taken["message_id"],
+                    1,
+                    Source.CALLBACK,
+                    status=MessageStatus.UNDELIVERED,
+                    sid=taken["sid"],
+                    code=63016,
+                )
+            ]
+        )
+    assert (await sender.message(event))["status"] == "undelivered"
+    assert await sender.disposition(event) == ("failed", "outside_window")
+    assert (await sender.outbox())[-1]["disposition"] == "failed"
+
+
+async def test_callbacks_may_come_before_the_answer_and_in_any_order(sender: Sender) -> None:
+    statuses = (MessageStatus.QUEUED, MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)
+    orders = list(itertools.permutations(statuses))
+    renters = [renter() for _ in orders]
+    events = [flat_for(each.user_id) for each in renters]
+    await sender.know(*renters)
+    await sender.tell(*events)
+    calls = [call for _ in range(2) for call in (await sender.ledger.begin(100)).calls]
+    assert len(calls) == len(orders)
+    for call, order in zip(calls, orders, strict=True):
+        reports = [
+            reported_status(call.message_id, 1, Source.CALLBACK, status=status, sid="SM1", code=None)
+            for status in order
+        ]
+        answer = Reported(call.message_id, 1, Accepted("SM1", MessageStatus.QUEUED), Source.ANSWER)
+        await sender.reports.record([*reports, answer])
+        await sender.reports.record([answer, *reports])
+    rows = await sender.pool.fetch("SELECT DISTINCT stage, status, sid FROM messages")
+    assert [tuple(row) for row in rows] == [("ended", "read", "SM1")]
+
+
+async def test_a_late_word_of_an_attempt_that_failed_does_not_stop_its_successor(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    [call] = (await sender.ledger.begin(1)).calls
+    failed = Reported(
+        call.message_id, 1, failure_of(MessageStatus.FAILED, 30008), Source.CALLBACK, MessageStatus.FAILED
+    )
+    late = reported_status(call.message_id, 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None)
+    await sender.reports.record([failed, late])
+    message = await sender.message(event)
+    assert (message["stage"], message["retries"]) == ("retrying", 1)
+    assert timedelta(seconds=55) < message["due_at"] - datetime.now(UTC) <= timedelta(seconds=60)
+
+
+# --- crashes --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_process_that_dies_while_it_sends_leaves_a_doubt_that_is_resolved(sender: Sender) -> None:
+    anna, bruno = renter(), renter()
+    taken, lost = flat_for(anna.user_id), flat_for(bruno.user_id)
+    await sender.know(anna, bruno)
+    await sender.tell(taken, lost)
+    dying = sender.but(lease=timedelta(seconds=0.1), name="dying")
+    calls = {call.to: call for call in (await dying.ledger.begin(10)).calls}
+    async with dying.dispatcher() as dispatcher:  # anna's call was made, and the process died before it knew
+        await dispatcher._twilio.create(dispatcher._request(calls[anna.phone or ""]))
+    assert (await sender.ledger.begin(10)).calls == ()
+    async with sender.dispatching():
+        await sender.until(taken, status="delivered", attempt=1)
+        await sender.until(lost, stage="taken", attempt=2)
+    assert {message.to for message in await sender.simulator.messages()} == {anna.phone, bruno.phone}
+    assert len(await sender.simulator.messages()) == 2
+
+
+async def test_what_runs_is_finished_and_recorded_when_the_sender_is_told_to_stop(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    await sender.simulator.script(Fault(FaultKind.SLOW, seconds=0.3))
+    async with sender.dispatching():
+        await eventually(lambda: sender.pool.fetchval("SELECT count(*) = 1 FROM messages WHERE stage = 'sending'"))
+    assert (await sender.message(event))["stage"] == "taken"
+
+
+async def test_a_slow_call_does_not_hold_up_the_others(sender: Sender) -> None:
+    slow, *others = [renter() for _ in range(6)]
+    events = [flat_for(each.user_id) for each in others]
+    await sender.know(slow, *others)
+    await sender.simulator.script(Fault(FaultKind.HANG, seconds=2, to=slow.phone))
+    narrow = sender.but(in_flight=2, timeout_s=2)
+    async with narrow.dispatching():
+        await sender.tell(flat_for(slow.user_id))
+        await eventually(lambda: sender.pool.fetchval("SELECT count(*) = 1 FROM messages WHERE stage = 'sending'"))
+        await sender.tell(*events)
+        await asyncio.gather(*(sender.until(event, stage="taken") for event in events))
+
+
+def test_every_outcome_that_opts_out_names_its_code() -> None:
+    assert failure_of(MessageStatus.FAILED, 63033) == OptedOut(63033)
