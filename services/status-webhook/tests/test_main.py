@@ -29,7 +29,7 @@ async def test_it_serves_until_it_is_told_to_stop(kafka: str, topics: Topics, tm
         "KAFKA_NAMESPACE": topics.listings.name.removesuffix(".listings.v1"),
         "HTTP_PORT": str(port),
     }
-    with subprocess.Popen(COMMAND, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220, S603 - only this test runs, and the command is our own
+    with subprocess.Popen(COMMAND, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220 - only this test runs, and the command is our own
 
         def serves() -> bool:
             try:
@@ -48,9 +48,7 @@ async def test_it_serves_until_it_is_told_to_stop(kafka: str, topics: Topics, tm
 @pytest.mark.parametrize("missing", ["WHATSAPP_API_TOKEN", "WEBHOOK_PUBLIC_URL", "KAFKA_BOOTSTRAP_SERVERS"])
 def test_a_missing_setting_ends_it_with_the_variable_named(missing: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != missing}
-    process = subprocess.run(  # noqa: S603 - the command is our own
-        COMMAND, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    process = subprocess.run(COMMAND, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.returncode == 2
     assert missing in process.stderr
     assert ENVIRONMENT["WHATSAPP_BUSINESS_ACCOUNT_ID"] not in process.stderr
