@@ -1,0 +1,158 @@
+"""Two thousand listings flow while every service is killed again and again: nothing is lost, nobody is told twice.
+
+`CRASH_SEEDS=10` runs ten different ones (`make crash SEEDS=10`); CI runs one. A seed fixes the listings, and who is
+killed after how long.
+"""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import functools
+import itertools
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import httpx
+import orjson
+import pytest
+
+from itarent.backlog import drain
+from itarent.demo.cast import bring_in
+from itarent.demo.flats import Market
+from itarent.demo.renters import RENTERS, Renter
+from itarent.environment import API, SENDER, SERVICES, SIMULATOR
+from itarent.project import PROJECT
+from itarent.system import ANY_PORTS, System, running_system
+from local_servers.home import home_of, scratch_home
+from testkit.waiting import eventually
+from twilio_simulator.client import connected
+
+LISTINGS = 2000
+AT_ONCE = 20
+KILLS_EACH = 3
+SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "1")))
+PASSWORD = "only-for-this-test"
+IMPATIENT = {
+    SENDER: {
+        "DEBUG_NOTIFICATIONS": "true",
+        "WHATSAPP_MESSAGES_PER_SECOND": "0",
+        "SENDER_REQUEST_TIMEOUT_SECONDS": "1.5",
+        "SENDER_LEASE_SECONDS": "2",
+        "IN_DOUBT_GRACE_SECONDS": "2",
+        "LOG_LEVEL": "WARNING",
+    },
+    SIMULATOR: {"MESSAGES_PER_SECOND": "0", "REQUESTS_PER_SECOND": "0", "STATUS_PACE_SECONDS": "0.05"},
+}
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with scratch_home(home_of(PROJECT)) as scratch:
+        yield scratch
+
+
+@pytest.fixture
+async def system(home: Path) -> AsyncIterator[System]:
+    async with running_system(home, ports=ANY_PORTS, overrides=IMPATIENT, durable=False) as system:
+        yield system
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_killed_services_lose_no_match_and_tell_nobody_twice(system: System, seed: int) -> None:
+    await _bring_in(system, [*_renters(24)])
+
+    async with asyncio.TaskGroup() as going_on:
+        going_on.create_task(_publish(system, Market(seed)))
+        going_on.create_task(_kill_services(system, random.Random(seed)))
+    await drain(system, within_seconds=120)
+
+    report = await _audit(system)
+    assert (report["unaccounted"], report["unexpected"]) == (0, 0), report
+    assert report["listing_versions"] > LISTINGS * 0.9, "nearly all listings were versions that took effect"
+    assert report["matches"] > LISTINGS * 0.5, "there was something to lose"
+    await _check_that_twilio_took_each_message_once(system)
+
+
+def _renters(count: int) -> Iterator[Renter]:
+    """The renters of the demonstration over and over, each time with other phones."""
+    for number, renter in zip(range(count), itertools.cycle(RENTERS), strict=False):
+        yield dataclasses.replace(renter, email=f"{number}@renters.example", phone=f"+3933355502{number:02}")
+
+
+async def _bring_in(system: System, renters: list[Renter]) -> None:
+    async with (
+        httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=30) as api,
+        connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
+    ):
+        await asyncio.gather(*(bring_in(renter, PASSWORD, api, simulator) for renter in renters))
+
+
+async def _publish(system: System, market: Market) -> None:
+    """Publish as a producer does: what was not acknowledged is published again."""
+    listings = (played.listing for played in market.play(dt.datetime.now(dt.UTC)) if played.listing)
+    headers = {"X-Api-Key": system.credentials.producer_key}
+    async with httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", headers=headers, timeout=5) as api:
+        for _ in range(LISTINGS // AT_ONCE):
+            batch = [listing.model_dump(mode="json") for listing in itertools.islice(listings, AT_ONCE)]
+            await eventually(functools.partial(_is_taken, api, batch), within_seconds=60)
+
+
+async def _is_taken(api: httpx.AsyncClient, batch: list[dict[str, Any]]) -> bool:
+    try:
+        return (await api.post("/listings", json=batch)).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def _kill_services(system: System, chance: random.Random) -> None:
+    victims = [name for name in SERVICES for _ in range(KILLS_EACH)]
+    chance.shuffle(victims)
+    for victim in victims:
+        await asyncio.sleep(chance.uniform(0.2, 2.0))
+        system.services[victim].kill()
+
+
+async def _audit(system: System) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("itarent"),
+        "audit",
+        "--json",
+        stdout=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": system.addresses.kafka,
+            "AUDIT_DATABASE_URL": system.addresses.postgres,
+        },
+    )
+    printed, _ = await process.communicate()
+    report: dict[str, Any] = orjson.loads(printed)
+    return report
+
+
+async def _check_that_twilio_took_each_message_once(system: System) -> None:
+    """What the ledger holds for sent is what the simulator has accepted, each message once."""
+    connection = await asyncpg.connect(system.addresses.postgres)
+    try:
+        sent = [str(row["message_id"]) for row in await connection.fetch(_SENT)]
+    finally:
+        await connection.close()
+    async with connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator:
+        accepted = [_message_id(message.status_callback or "") for message in await simulator.messages()]
+    assert sorted(accepted) == sorted(sent)
+    assert accepted, "messages were sent at all"
+
+
+def _message_id(status_callback: str) -> str:
+    return parse_qs(urlsplit(status_callback).query)["n"][0]
+
+
+_SENT = """
+SELECT message_id FROM sender.messages WHERE sid IS NOT NULL
+"""
