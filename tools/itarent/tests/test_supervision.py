@@ -48,7 +48,7 @@ def make_program(tmp_path: Path) -> MakeProgram:
 
 async def test_a_killed_service_comes_back_and_is_reported(tmp_path: Path, make_program: MakeProgram) -> None:
     ended: list[Ended] = []
-    async with running_services([make_program("first", HEALTHY)], tmp_path, ended.append) as services:
+    async with running_services([make_program("first", HEALTHY)], tmp_path, on_ended=ended.append) as services:
         first = services["first"]
         killed = first.pid
         first.kill()
@@ -59,7 +59,7 @@ async def test_a_killed_service_comes_back_and_is_reported(tmp_path: Path, make_
 
 async def test_a_stopped_service_stays_stopped_until_it_is_started(tmp_path: Path, make_program: MakeProgram) -> None:
     ended: list[Ended] = []
-    async with running_services([make_program("first", HEALTHY)], tmp_path, ended.append) as services:
+    async with running_services([make_program("first", HEALTHY)], tmp_path, on_ended=ended.append) as services:
         first = services["first"]
         await first.stop()
         assert first.rss_bytes() == 0
@@ -73,7 +73,7 @@ async def test_a_stopped_service_stays_stopped_until_it_is_started(tmp_path: Pat
 
 async def test_services_stop_in_reverse_order_and_none_is_left(tmp_path: Path, make_program: MakeProgram) -> None:
     programs = [make_program(name, HEALTHY) for name in ("first", "second", "third")]
-    async with running_services(programs, tmp_path, lambda _: None) as services:
+    async with running_services(programs, tmp_path) as services:
         pids = [service.pid for service in services.values()]
     assert (tmp_path / "stopped").read_text().split() == ["third", "second", "first"]
     assert not any(pid and psutil.pid_exists(pid) for pid in pids)
@@ -84,7 +84,7 @@ async def test_a_service_that_ends_at_once_is_shown_with_its_log_and_the_others_
 ) -> None:
     programs = [make_program("first", HEALTHY), make_program("second", BROKEN)]
     with pytest.raises(DidNotStart, match=r"(?s)second ended with status 1.*DATABASE_URL: missing"):
-        async with running_services(programs, tmp_path, lambda _: None):
+        async with running_services(programs, tmp_path):
             pass
     assert psutil.Process().children() == []
 
@@ -105,7 +105,7 @@ from pathlib import Path
 from itarent.supervision import Program, running_services
 async def supervise(name, url, home, port):
     program = Program(name, name, url, {"PYTHONPATH": home, "NAME": name, "PORT": port})
-    async with running_services([program], Path(home), lambda _: None):
+    async with running_services([program], Path(home)):
         await asyncio.Event().wait()
 asyncio.run(supervise(*sys.argv[1:]))
 """

@@ -15,6 +15,7 @@ import psutil
 
 from local_servers import processes
 from local_servers.processes import DidNotStart
+from local_servers.progress import Progress, no_progress
 
 HEALTHY_WITHIN_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -153,16 +154,25 @@ async def _is_healthy(client: httpx.AsyncClient) -> bool:
 
 @contextlib.asynccontextmanager
 async def running_services(
-    programs: list[Program], home: Path, on_ended: Callable[[Ended], None]
+    programs: list[Program],
+    home: Path,
+    *,
+    on_ended: Callable[[Ended], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> AsyncIterator[dict[str, Service]]:
-    """Run the programs, healthy, by name; stop them in reverse order at the end."""
+    """Run the programs, healthy, by name; stop them in reverse order at the end.
+
+    Raises:
+        DidNotStart: one of them did not; the others are stopped.
+    """
     services = {program.name: Service(program, home, on_ended) for program in programs}
     try:
         for service in services.values():
             service.launch()
-        for service in services.values():
+        for healthy, service in enumerate(services.values(), start=1):
             await service.until_healthy(bears_ends=False)
             service.watch()
+            progress("Starting the services", healthy, len(services))
         yield services
     finally:
         for service in reversed(services.values()):

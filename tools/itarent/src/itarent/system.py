@@ -101,9 +101,8 @@ async def running_system(
         await create_topics(bootstrap, topics)
         addresses = Addresses(bootstrap, database_url, {name: free[name] for name in (SIMULATOR, *SERVICES)})
         programs = _programs(addresses, environments(addresses, credentials, namespace), overrides)
-        progress("Starting the services", 0, 1)
-        async with running_services(programs, home, on_ended) as services:
-            progress("Starting the services", 1, 1)
+        progress("Starting the services", 0, len(programs))
+        async with running_services(programs, home, on_ended=on_ended, progress=progress) as services:
             yield System(home, addresses, credentials, topics, services)
 
 
