@@ -3,7 +3,7 @@
 
 ITARENT = .venv/bin/itarent
 PIP     = .venv/bin/python -m pip --disable-pip-version-check
-UV      = .venv/bin/uv pip install --python .venv
+UV      = .venv/bin/uv pip install --system-certs --python .venv
 MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml))
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))

@@ -4,7 +4,9 @@
 """
 
 import hashlib
+import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -103,6 +105,10 @@ def _locked(artifact: Artifact) -> Jar:
 @contextmanager
 def _repository() -> Iterator[MavenContext]:
     """Maven's repository, through a cache that is thrown away: what counts is the lock."""
+    # jgo's HTTP client trusts public authorities alone, unless told; a company's own are in the system's store.
+    trusted = ssl.get_default_verify_paths()
+    if store := trusted.cafile or trusted.capath:
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", store)
     with tempfile.TemporaryDirectory() as cache:
         yield MavenContext(resolver=PythonResolver(), repo_cache=Path(cache), local_repos=[], timeout=60)
 

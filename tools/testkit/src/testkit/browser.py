@@ -100,6 +100,7 @@ def _download(scratch: Path) -> Path:
         ["pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(scratch)],
         return_completed_process=True,
         cwd=scratch,
+        env={**os.environ, "NODE_OPTIONS": "--use-system-ca"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
