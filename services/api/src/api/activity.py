@@ -106,26 +106,14 @@ class Activity:
             await connection.execute(_WITHDRAW_LISTINGS, gone)
 
     async def record_notifications(self, events: Sequence[NotificationRequested | DirectMessageRequested]) -> None:
-        matches = [
-            (
-                event.notification_id,
-                event.user_id,
-                event.reason,
-                event.card.model_dump(mode="json"),
-                [search.model_dump(mode="json") for search in event.searches],
-                event.previous_rent_cents,
-                event.requested_at,
-            )
-            for event in events
-            if isinstance(event, NotificationRequested)
-        ]
+        matches = [event.model_dump(mode="json") for event in events if isinstance(event, NotificationRequested)]
         direct = [
             (event.notification_id, event.user_id, event.purpose, event.requested_at)
             for event in events
             if isinstance(event, DirectMessageRequested)
         ]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_RECORD_NOTIFICATIONS, *_by_column(matches, 7))
+            await connection.execute(_RECORD_NOTIFICATIONS, matches)
             await connection.execute(_RECORD_DIRECT_MESSAGES, *_by_column(direct, 4))
 
     async def record_statuses(self, events: Sequence[MessageStatusReported | NotificationSettled]) -> None:
@@ -262,7 +250,9 @@ _WITHDRAW_LISTINGS = "UPDATE recent_listings SET active = false WHERE listing_id
 
 _RECORD_NOTIFICATIONS = """
 INSERT INTO notifications (notification_id, user_id, reason, card, searches, previous_rent_cents, requested_at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::timestamptz[])
+SELECT (event ->> 'notification_id')::uuid, (event ->> 'user_id')::uuid, event ->> 'reason', event -> 'card',
+    event -> 'searches', (event ->> 'previous_rent_cents')::bigint, (event ->> 'requested_at')::timestamptz
+FROM unnest($1::jsonb[]) AS event
 ON CONFLICT DO NOTHING
 """
 

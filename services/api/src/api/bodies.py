@@ -9,7 +9,7 @@ import orjson
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
 
@@ -74,11 +74,11 @@ def Body(model: type[BaseModel]) -> Any:  # noqa: ANN401, N802 - used as FastAPI
 def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI description of an application, with the bodies that are read here."""
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    bodies = {route: body.model for route in _routes(app) for body in _bodies_of(route.dependant)}
-    models: set[type[BaseModel]] = {*bodies.values(), ProblemDetails}
+    bodies = [(route, body.model) for route in _routes(app) for body in _bodies_of(route.dependant)]
+    models: set[type[BaseModel]] = {ProblemDetails, *(model for _, model in bodies)}
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REFS)
     schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-    for route, model in bodies.items():
+    for route, model in bodies:
         for method in route.methods or ():
             content = {"application/json": {"schema": {"$ref": REFS.format(model=model.__name__)}}}
             schema["paths"][route.path_format][method.lower()]["requestBody"] = {"required": True, "content": content}
@@ -86,7 +86,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _routes(app: FastAPI) -> Iterator[APIRoute]:
-    return (route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema)
+    routes = (context.original_route for context in iter_route_contexts(app.routes))
+    return (route for route in routes if isinstance(route, APIRoute) and route.include_in_schema)
 
 
 def _bodies_of(dependant: Dependant) -> Iterator[_ReadBody]:

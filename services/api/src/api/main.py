@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -127,12 +127,8 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         lifespan=lifespan,
         responses=problems.DOCUMENTED,
     )
-    v1 = APIRouter(prefix="/api/v1")
-    for routes in (auth, me, subscriptions, whatsapp, listings, activity):
-        v1.include_router(routes.router)
-    app.include_router(v1)
-    app.include_router(watch.router)
-    app.include_router(pages.router)
+    for routes in (auth, me, subscriptions, whatsapp, listings, activity, watch, pages):
+        app.include_router(routes.router)
     app.router.routes.extend(health_routes())
     app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))
     problems.install(app)

@@ -7,7 +7,7 @@ from api.activity import ActivityItem
 from api.dependencies import User, Wired
 from api.paging import After, Limit
 
-router = APIRouter(prefix="/activity", tags=["activity"])
+router = APIRouter(prefix="/api/v1/activity", tags=["activity"])
 
 
 class ActivityPage(BaseModel):

@@ -17,7 +17,7 @@ from api.security import ACCESS_TOKEN_VALID_FOR
 from common.events import Language
 from common.model import Request as Sent
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 
 Email = Annotated[
     str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$"), AfterValidator(lambda email: email.casefold())

@@ -14,7 +14,7 @@ from api.security import is_key
 from common.events import ListingPublished
 from common.listing import Listing
 
-router = APIRouter(prefix="/listings", tags=["listings"])
+router = APIRouter(prefix="/api/v1/listings", tags=["listings"])
 
 MOST_AT_ONCE: Final = 500
 ACKNOWLEDGED_WITHIN_S: Final = 15.0

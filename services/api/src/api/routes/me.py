@@ -12,7 +12,7 @@ from api.dependencies import Caller, Services, Wired, not_signed_in
 from common.events import Language, QuietHours, Recipient
 from common.model import Request as Sent
 
-router = APIRouter(prefix="/me", tags=["me"])
+router = APIRouter(prefix="/api/v1/me", tags=["me"])
 
 
 def _known_zone(name: str) -> str:

@@ -15,7 +15,7 @@ from api.searches import SubscriptionChange, SubscriptionDraft
 from api.subscriptions import TooManySubscriptions
 from common.search import Subscription, SubscriptionStatus
 
-router = APIRouter(prefix="/subscriptions", tags=["subscriptions"])
+router = APIRouter(prefix="/api/v1/subscriptions", tags=["subscriptions"])
 
 
 class SubscriptionPage(BaseModel):

@@ -20,7 +20,7 @@ from api.settings import ApiSettings
 from common.events import Recipient
 from common.model import Request as Sent
 
-router = APIRouter(prefix="/whatsapp", tags=["whatsapp"])
+router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
 
 WINDOW: Final = dt.timedelta(hours=24)
 """How long after a person's last message WhatsApp lets us write freely."""

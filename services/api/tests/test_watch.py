@@ -1,0 +1,100 @@
+"""The watch page: for operators only, live in a real browser, without phones and texts."""
+
+import json
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from common.events import ListingPublished, MatchedSearch, MessageStatus
+from common.kafka import Publisher
+from common.search import Criterion
+from testkit.factories import make_listing, make_notification
+
+from .conftest import OPERATOR_KEY, PHONE, Api
+from .test_activity import MESSAGE_ID, accepted, report
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        await browser.close()
+
+
+async def test_the_page_and_its_events_are_for_operators(api: Api) -> None:
+    http = api.http
+    assert (await http.get("/watch")).status_code == 401
+    assert (await http.get("/watch?key=wrong")).status_code == 401
+    assert (await http.get("/watch/events")).status_code == 401
+    assert (await http.get(f"/watch/messages/{uuid4()}")).json()["type"] == "urn:itarent:problem:not-an-operator"
+    let_in = await http.get("/watch", params={"key": OPERATOR_KEY})
+    assert let_in.status_code == 303
+    assert let_in.headers["Location"] == "/watch"
+    cookie = let_in.headers["Set-Cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert OPERATOR_KEY not in cookie
+    assert (await http.get("/watch")).status_code == 200
+    assert (await http.get(f"/watch/messages/{uuid4()}")).status_code == 404
+
+
+async def test_a_listing_is_seen_on_its_way_and_a_message_tells_its_story(
+    running_api: Api, producer: Publisher, chromium: Browser
+) -> None:
+    api, topics = running_api, running_api.topics
+    said: list[str] = []
+    page = await _opened(api, chromium, said)
+    await expect(page.locator("#live")).to_have_text("live")
+
+    await producer.publish(topics.listings, [ListingPublished(listing=make_listing())])
+    await expect(page.locator("#listings")).to_contain_text("Bilocale in viale Abruzzi 48, Milano")
+    await expect(page.locator('[data-stage="listings"] .total')).to_have_text("1")
+
+    matched = MatchedSearch(subscription_id=uuid4(), revision=1, name="Vicino al lavoro", unknown=(Criterion.FLOOR,))
+    notification = make_notification(searches=(matched,))
+    await producer.publish(topics.notifications, [notification])
+    await producer.publish(topics.message_statuses, [accepted(notification.user_id, notification)])
+    await producer.publish(topics.message_statuses, [report(MessageStatus.DELIVERED, 4)])
+    message = page.locator("#messages button")
+    await expect(message).to_contain_text("delivered")
+    await expect(page.locator("#matches")).to_contain_text("Vicino al lavoro")
+
+    await message.click()
+    story = page.locator("#story")
+    await expect(story).to_be_visible()
+    for part in ("Listing published", "matched “Vicino al lavoro” (not said: floor)", "Twilio called back: delivered"):
+        await expect(story).to_contain_text(part)
+    await page.keyboard.press("Escape")
+    await expect(story).to_be_hidden()
+    assert said == []
+
+
+async def test_what_is_sent_to_the_page_holds_no_phone(api: Api) -> None:
+    renter = await api.renter()
+    await renter.prove()
+    notification = make_notification(user_id=await renter.id())
+    await api.services.activity.record_notifications([notification])
+    await api.services.activity.record_statuses([accepted(notification.user_id, notification)])
+    events = api.services.watch.events()
+    seen = [await anext(events), await anext(events)]
+    await events.aclose()  # type: ignore[attr-defined] # an async generator
+    assert [event.event for event in seen] == ["newest", "flow"]
+    story = json.dumps(await api.services.watch.story_of(MESSAGE_ID), default=str)
+    assert not any(PHONE.removeprefix("+") in text for text in (str(seen[0].data), str(seen[1].data), story))
+
+
+async def _opened(api: Api, chromium: Browser, said: list[str]) -> Page:
+    page = await chromium.new_page()
+    page.on("console", lambda message: said.append(_text(message)))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(f"{api.url}/watch?key={OPERATOR_KEY}")
+    return page
+
+
+def _text(message: ConsoleMessage) -> str:
+    return f"{message.type}: {message.text}"
