@@ -1,7 +1,9 @@
 """The matcher's composition root: everything is made here, and handed on to what needs it."""
 
 import asyncio
+import contextlib
 import datetime as dt
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 
@@ -27,6 +29,14 @@ def main() -> None:
 
 async def matcher(settings: Settings) -> None:
     """Match until SIGTERM; the batch in hand is finished."""
+    async with matching(settings) as progress:
+        app = Starlette(routes=health_routes(progress.healthy))
+        await serve(app, settings.http_host, settings.http_port)
+
+
+@contextlib.asynccontextmanager
+async def matching(settings: Settings) -> AsyncIterator[Progress]:
+    """Match within the block. No listing is taken before every search is loaded."""
     bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
     await asyncio.to_thread(migrate, settings.database_url, "matcher")
     async with (
@@ -48,5 +58,4 @@ async def matcher(settings: Settings) -> None:
             clock=lambda: dt.datetime.now(dt.UTC),
         )
         await broker.start()
-        app = Starlette(routes=health_routes(progress.healthy))
-        await serve(app, settings.http_host, settings.http_port)
+        yield progress

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import Counter, Gauge
 
 from common.events import SubscriptionSaved
@@ -56,20 +57,17 @@ class Searches:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers, client_id="matcher-searches", auto_offset_reset="earliest"
         )
+        partitions = await _partitions_of(bootstrap_servers, topic)
         await consumer.start()
         try:
-            if topic.name not in await consumer.topics():
-                raise TopicMissingError
-            numbers = sorted(consumer.partitions_for_topic(topic.name))
-            searches = cls(consumer, [TopicPartition(topic.name, number) for number in numbers])
+            consumer.assign(partitions)
+            searches = cls(consumer, partitions)
             await searches._load()
             yield searches
         finally:
             await consumer.stop()
 
     async def _load(self) -> None:
-        self._consumer.assign(self._partitions)
-        await self._consumer.seek_to_beginning()
         ends = await self._consumer.end_offsets(self._partitions)
         while any([await self._consumer.position(each) < end for each, end in ends.items()]):
             await self._read()
@@ -119,3 +117,15 @@ class Searches:
             known = self._subscriptions.pop(UUID(key), None)
             if known and known.active:
                 self._index.discard(known)
+
+
+async def _partitions_of(bootstrap_servers: str, topic: Topic) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_topics([topic.name])
+    finally:
+        await admin.close()
+    if not described["partitions"]:
+        raise TopicMissingError
+    return [TopicPartition(topic.name, number) for number in range(len(described["partitions"]))]

@@ -1,0 +1,278 @@
+"""The matcher as it runs: listings and searches in, notifications out, on a real Kafka and a real PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+from prometheus_client import REGISTRY
+
+from common.events import ListingPublished, NotificationRequested, Reason, SubscriptionSaved
+from common.kafka import Encoded, Publisher, tombstone
+from common.listing import Listing, ListingStatus
+from common.search import Alert, Subscription, SubscriptionStatus
+from common.topics import Topics
+from matcher.main import matching
+from matcher.settings import Settings
+from testkit.factories import USER_ID, make_listing, make_subscription, monthly
+from testkit.records import records_of
+from testkit.servers import Database
+from testkit.waiting import eventually
+
+IDEALISTA = {"listing_id": "idealista.it:1", "source": "idealista.it"}
+GONE = ListingStatus.WITHDRAWN
+
+
+@pytest.fixture
+def settings(kafka: str, topics: Topics, database: Database) -> Settings:
+    return Settings(
+        kafka_bootstrap_servers=kafka,
+        kafka_namespace=topics.listings.name.partition(".")[0],
+        database_url=database.url("matcher"),
+        http_port=0,
+    )
+
+
+class World:
+    """What surrounds the matcher: portals, renters, and who reads the notifications."""
+
+    def __init__(self, publisher: Publisher, kafka: str, topics: Topics) -> None:
+        self._publisher = publisher
+        self._kafka = kafka
+        self._topics = topics
+
+    async def offer(self, *listings: Listing) -> None:
+        await self._publisher.publish(self._topics.listings, [ListingPublished(listing=each) for each in listings])
+
+    async def search(self, *subscriptions: Subscription) -> None:
+        saved = [SubscriptionSaved(subscription=each) for each in subscriptions]
+        await self._publisher.publish(self._topics.subscriptions, saved)
+
+    async def delete_search(self, subscription_id: UUID) -> None:
+        await self._publisher.publish_encoded([tombstone(self._topics.subscriptions, str(subscription_id))])
+
+    async def delete_listing(self, listing_id: str) -> None:
+        await self._publisher.publish_encoded([tombstone(self._topics.listings, listing_id)])
+
+    async def publish_raw(self, record: Encoded) -> None:
+        await self._publisher.publish_encoded([record])
+
+    async def notifications(self) -> list[NotificationRequested]:
+        records = await records_of(self._kafka, self._topics.notifications)
+        events = [NotificationRequested.model_validate_json(each.value) for each in records]
+        assert [each.key.decode() for each in records] == [event.key for event in events]
+        return events
+
+    async def told(self, *reasons: Reason, within_seconds: float = 10.0) -> list[NotificationRequested]:
+        """The notifications, when they are for these reasons."""
+
+        async def as_expected() -> list[NotificationRequested]:
+            notifications = await self.notifications()
+            assert [each.reason for each in notifications] == list(reasons)
+            return notifications
+
+        return await eventually(as_expected, within_seconds=within_seconds)
+
+
+@pytest.fixture
+async def world(kafka: str, topics: Topics) -> AsyncIterator[World]:
+    async with Publisher.connected(kafka, "test") as publisher:
+        yield World(publisher, kafka, topics)
+
+
+async def searches_held(count: int) -> None:
+    await eventually(lambda: REGISTRY.get_sample_value("itarent_matcher_searches") == count)
+
+
+def flats(numbers: Iterable[int]) -> list[Listing]:
+    """Different flats that all match."""
+    return [make_listing(listing_id=f"casa.it:{number}", agency={}, area_m2=50 + number) for number in numbers]
+
+
+async def test_every_search_is_loaded_before_the_first_listing_is_taken(settings: Settings, world: World) -> None:
+    await world.offer(make_listing())
+    users = [UUID(int=number) for number in range(3000)]
+    await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in users))
+    async with matching(settings):
+        notifications = await world.told(*[Reason.NEW] * len(users))
+    assert {each.user_id for each in notifications} == set(users)
+
+
+async def test_searches_that_are_saved_changed_paused_and_deleted_are_followed(
+    settings: Settings, world: World
+) -> None:
+    one, two, three = (make_subscription(subscription_id=UUID(int=n), user_id=UUID(int=n)) for n in (1, 2, 3))
+    async with matching(settings):
+        await world.search(one, two, three)
+        await searches_held(3)
+        await world.search(two.model_copy(update={"revision": 2, "status": SubscriptionStatus.PAUSED}))
+        await world.delete_search(three.subscription_id)
+        await searches_held(1)
+        await world.search(two)  # an older revision that is late
+        await world.search(make_subscription(subscription_id=UUID(int=4), user_id=UUID(int=4)))
+        await searches_held(2)
+        await world.offer(make_listing())
+        notifications = await world.told(Reason.NEW, Reason.NEW)
+    assert {each.user_id for each in notifications} == {UUID(int=1), UUID(int=4)}
+
+
+async def test_a_user_with_two_searches_is_told_once_of_both(settings: Settings, world: World) -> None:
+    second = make_subscription(subscription_id=UUID(int=2), name="Ancora Milano", alerts=frozenset({Alert.PRICE_DROP}))
+    await world.search(make_subscription(), second)
+    async with matching(settings):
+        await world.offer(make_listing())
+        (notification,) = await world.told(Reason.NEW)
+    assert notification.user_id == USER_ID
+    assert {each.name: each.alert for each in notification.searches} == {
+        "Bilocale a Milano": True,
+        "Ancora Milano": False,
+    }
+
+
+async def test_the_life_of_a_flat_on_two_portals(settings: Settings, world: World) -> None:
+    await world.search(make_subscription())
+    first = make_listing()
+    async with matching(settings):
+        await world.offer(first)
+        await world.told(Reason.NEW)
+        await world.offer(make_listing(**IDEALISTA))
+        await world.offer(make_listing(version=2, rent=monthly(1000)))
+        notifications = await world.told(Reason.NEW, Reason.PRICE_DROP)
+        await world.offer(make_listing(version=2, status=GONE, **IDEALISTA))
+        await world.offer(make_listing(version=3, rent=monthly(900)))
+        await world.told(Reason.NEW, Reason.PRICE_DROP, Reason.PRICE_DROP)
+        await world.delete_listing(first.listing_id)
+        await world.told(Reason.NEW, Reason.PRICE_DROP, Reason.PRICE_DROP, Reason.WITHDRAWN)
+    assert notifications[1].previous_rent_cents == 1100_00
+    assert len({each.flat_id for each in notifications}) == 1
+
+
+async def test_a_listing_that_is_delivered_again_is_told_under_the_same_id(
+    settings: Settings, world: World, database: Database
+) -> None:
+    """As after a crash between publishing and making known."""
+    await world.search(make_subscription())
+    await world.offer(*flats(range(30)))
+    async with matching(settings):
+        first = await world.told(*[Reason.NEW] * 30)
+    await _forget(database)
+    await _rewind(settings)
+    async with matching(settings):
+        both = await world.told(*[Reason.NEW] * 60)
+    assert len({each.notification_id for each in both}) == len({each.notification_id for each in first}) == 30
+
+
+async def test_a_listing_that_is_delivered_again_when_it_is_known_is_told_no_more(
+    settings: Settings, world: World
+) -> None:
+    await world.search(make_subscription())
+    await world.offer(*flats(range(30)))
+    async with matching(settings):
+        await world.told(*[Reason.NEW] * 30)
+    await _rewind(settings)
+    async with matching(settings):
+        await world.offer(*flats([30]))
+        await world.told(*[Reason.NEW] * 31)
+
+
+async def test_a_record_that_makes_no_sense_goes_to_the_dead_letters_and_the_rest_goes_on(
+    settings: Settings, world: World, kafka: str, topics: Topics
+) -> None:
+    await world.search(make_subscription())
+    await world.publish_raw(Encoded(topics.subscriptions.name, "no id of ours", b"{}", {}))
+    await world.publish_raw(tombstone(topics.subscriptions, "no id of ours"))
+    for value in (b"not JSON", b'{"listing": {"version": NaN}}', b"[" * 100_000):
+        await world.publish_raw(Encoded(topics.listings.name, "casa.it:1", value, {}))
+    await world.offer(*flats(range(5)))
+    async with matching(settings):
+        await world.told(*[Reason.NEW] * 5)
+    assert len(await records_of(kafka, topics.listings.dead_letters)) == 3
+
+
+async def test_nothing_is_lost_while_the_database_cuts_connections(
+    settings: Settings, world: World, database: Database
+) -> None:
+    await world.search(make_subscription())
+    administrator = await asyncpg.connect(database.admin_url)
+    async with matching(settings):
+        for part in range(10):
+            await world.offer(*flats(range(part * 20, part * 20 + 20)))
+            await administrator.execute(_CUT)
+
+        async def told() -> set[UUID]:
+            ids = {each.notification_id for each in await world.notifications()}
+            return ids if len(ids) == 200 else set()
+
+        await eventually(told, within_seconds=20)
+    known = await administrator.fetchval("SELECT count(*) FROM matcher.known WHERE active")
+    await administrator.close()
+    assert known == 200
+
+
+async def test_every_version_is_recorded_with_the_searches_it_was_matched_against(
+    settings: Settings, world: World, database: Database
+) -> None:
+    await world.search(*(make_subscription(subscription_id=UUID(int=number)) for number in range(20)))
+    await world.offer(make_listing())
+    async with matching(settings):
+        await world.told(Reason.NEW)
+    administrator = await asyncpg.connect(database.admin_url)
+    position = await administrator.fetchval("SELECT subscriptions_position FROM matcher.versions")
+    await administrator.close()
+    assert len(position) == settings.topics.subscriptions.partitions
+    assert sum(position) == 20
+
+
+async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: Settings, world: World) -> None:
+    await world.search(make_subscription())
+    environment = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_NAMESPACE": settings.kafka_namespace,
+        "DATABASE_URL": settings.database_url,
+        "HTTP_PORT": "0",
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "matcher", env=environment)
+    await world.offer(make_listing())
+    await world.told(Reason.NEW)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert sum(await _committed(settings)) == 1
+
+
+async def _forget(database: Database) -> None:
+    administrator = await asyncpg.connect(database.admin_url)
+    await administrator.execute("TRUNCATE matcher.known, matcher.versions")
+    await administrator.close()
+
+
+async def _rewind(settings: Settings) -> None:
+    async with _as_the_group(settings) as consumer:
+        await consumer.commit({partition: OffsetAndMetadata(0, "") for partition in _partitions(settings)})
+
+
+async def _committed(settings: Settings) -> Sequence[int]:
+    async with _as_the_group(settings) as consumer:
+        return [await consumer.committed(partition) or 0 for partition in _partitions(settings)]
+
+
+def _as_the_group(settings: Settings) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, group_id="matcher", enable_auto_commit=False
+    )
+    consumer.assign(_partitions(settings))
+    return consumer
+
+
+def _partitions(settings: Settings) -> list[TopicPartition]:
+    topic = settings.topics.listings
+    return [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+
+
+_CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'matcher'"
