@@ -1,138 +1,228 @@
-"""The whole sender: over real Kafka, a real database and a simulated Twilio."""
+"""The sender as a process: over real Kafka, a real database and a simulated Twilio."""
 
-import asyncio
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
+import asyncpg
 import pytest
-from sender.main import sender
-from sender.settings import Settings
+from faststream.kafka import KafkaBroker
 
-from common.events import (
-    MessageStatus,
-    MessageStatusReported,
-    NotificationSettled,
-    RecipientSaved,
-)
+from common.events import MessageStatus, MessageStatusReported, NotificationSettled, RecipientSaved
 from common.kafka import Publisher, tombstone
 from common.topics import Topics
 from local_servers.ports import free_port
+from sender.handlers import subscribe
+from sender.intake import Intake
+from sender.reports import Reports
 from testkit.factories import NOW
 from testkit.records import records_of
 from testkit.servers import Database
 from testkit.waiting import eventually
-from twilio_simulator import SimulatorClient
+from twilio_simulator import Fault, FaultKind, SimulatorClient
 
-from .conftest import direct_for, flat_for, renter
+from .conftest import TOPICS, direct_for, flat_for, renter
 
-Make = Callable[..., Settings]
+Environment = dict[str, str]
+COMMAND = [sys.executable, "-m", "sender"]
 
 
 @pytest.fixture
-def make_settings(kafka: str, topics: Topics, database: Database, simulator: SimulatorClient) -> Make:
-    def make(**changes: Any) -> Settings:
-        account = simulator.account_sid
-        defaults = {
-            "kafka_bootstrap_servers": kafka,
-            "kafka_namespace": topics.listings.name.partition(".")[0],
-            "database_url": database.url("sender"),
-            "http_port": free_port(),
-            "whatsapp_api_url": f"{simulator.base_url}/2010-04-01/Accounts/{account}/Messages.json",
-            "whatsapp_api_token": simulator.auth_token,
-            "whatsapp_phone_number_id": simulator.sender,
-            "whatsapp_business_account_id": account,
-            "whatsapp_messages_per_second": 0,
-            "webhook_public_url": "http://127.0.0.1:9",
-            "public_url": "https://bot.example",
-            "link_signing_key": "a-signing-key-of-tests",
-        }
-        return Settings(_env_file=None, **(defaults | changes))
-
-    return make
-
-
-@contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
-    """The sender at work; its HTTP address."""
-    task = asyncio.create_task(sender(settings))
-    try:
-        yield f"http://127.0.0.1:{settings.http_port}"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def environment(kafka: str, topics: Topics, database: Database, simulator: SimulatorClient) -> Environment:
+    account = simulator.account_sid
+    return {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "KAFKA_NAMESPACE": topics.listings.name.removesuffix(".listings.v1"),
+        "DATABASE_URL": database.url("sender"),
+        "HTTP_PORT": str(free_port()),
+        "WHATSAPP_API_URL": f"{simulator.base_url}/2010-04-01/Accounts/{account}/Messages.json",
+        "WHATSAPP_API_TOKEN": simulator.auth_token,
+        "WHATSAPP_PHONE_NUMBER_ID": simulator.sender,
+        "WHATSAPP_BUSINESS_ACCOUNT_ID": account,
+        "WEBHOOK_PUBLIC_URL": "http://127.0.0.1:9",
+        "PUBLIC_URL": "https://bot.example",
+        "LINK_SIGNING_KEY": "a-signing-key-of-tests",
+        "SENDER_LEASE_SECONDS": "3",
+        "SENDER_REQUEST_TIMEOUT_SECONDS": "0.5",
+        "IN_DOUBT_GRACE_SECONDS": "0.6",
+    }
 
 
-async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recorded(
-    kafka: str, topics: Topics, simulator: SimulatorClient, make_settings: Make
+@contextlib.contextmanager
+def started(environment: Environment, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A sender that ends with the body, in good order unless the body has killed it; its log is `folder`'s."""
+    with (
+        (folder / "log").open("ab") as log,
+        subprocess.Popen(COMMAND, env=environment, cwd=folder, stderr=log) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            ended = process.wait(timeout=15)
+    log_text = (folder / "log").read_text()
+    assert ended in (0, -signal.SIGKILL), log_text
+    assert "+39333" not in log_text
+
+
+async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recorded(  # noqa: PLR0917 - fixtures
+    kafka: str, topics: Topics, database: Database, simulator: SimulatorClient, environment: Environment, tmp_path: Path
 ) -> None:
     anna = renter()
-    flat, test, unwanted = flat_for(anna.user_id), direct_for(anna.user_id), flat_for(uuid4())
+    flat, test, unknown = flat_for(anna.user_id), direct_for(anna.user_id), flat_for(uuid4())
     await simulator.join(anna.phone or "")
-    async with Publisher.connected(kafka, "tests") as publisher, running(make_settings()) as address:
-        await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
-        await publisher.publish(topics.notifications, [flat, test, unwanted, flat])
-        messages = await simulator.messages_when(2)
-        assert {message.to for message in messages} == {anna.phone}
+    with started(environment, tmp_path):
+        async with Publisher.connected(kafka, "tests") as publisher:
+            await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
+            await publisher.publish(topics.notifications, [flat, test, unknown, flat])
+            assert {message.to for message in await simulator.messages_when(2, 20)} == {anna.phone}
 
-        async def told() -> list[dict[str, Any]]:
-            records = await records_of(kafka, topics.message_statuses)
-            types = [dict(record.headers)["ce_type"].decode() for record in records]
-            assert types.count(MessageStatusReported.type) == 2
-            assert types.count(NotificationSettled.type) == 1
-            return [MessageStatusReported.model_validate_json(r.value).model_dump() for r in records if b"attempt" in r.value]
+            async def reports() -> list[MessageStatusReported]:
+                records = await records_of(kafka, topics.message_statuses)
+                types = [dict(record.headers)["ce_type"].decode() for record in records]
+                assert types.count(NotificationSettled.type) == 1
+                assert types.count(MessageStatusReported.type) == 2
+                return [
+                    MessageStatusReported.model_validate_json(record.value or b"")
+                    for record, event_type in zip(records, types, strict=True)
+                    if event_type == MessageStatusReported.type
+                ]
 
-        reports = await eventually(told)
-        told_flat = next(each for each in reports if flat.notification_id in each["notification_ids"])
-        callback = MessageStatusReported(
-            message_id=told_flat["message_id"],
-            attempt=1,
-            status=MessageStatus.DELIVERED,
-            reported_by="callback",
-            reported_at=NOW,
-            message_sid=told_flat["message_sid"],
+            of_flat = next(each for each in await eventually(reports) if flat.notification_id in each.notification_ids)
+            delivered = {"status": MessageStatus.DELIVERED, "reported_by": "callback", "reported_at": NOW}
+            await publisher.publish(topics.message_statuses, [of_flat.model_copy(update=delivered)])
+        await _eventually_in(
+            database, "SELECT status = 'delivered' FROM messages WHERE message_id = $1", of_flat.message_id
         )
-        await publisher.publish(topics.message_statuses, [callback])
-        async with aiohttp.ClientSession() as http:
-            assert (await http.get(f"{address}/healthz")).status == 200
-            metrics = await (await http.get(f"{address}/metrics/")).text()
-        assert "itarent_sender_calls_total" in metrics
+        address = f"http://127.0.0.1:{environment['HTTP_PORT']}"
+        assert urllib.request.urlopen(f"{address}/healthz").status == 200  # noqa: ASYNC210, S310 - our own, and nothing else runs
+        assert b"itarent_sender_calls_total" in urllib.request.urlopen(f"{address}/metrics/").read()  # noqa: ASYNC210, S310 - as above
 
 
 async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
-    kafka: str, topics: Topics, simulator: SimulatorClient, make_settings: Make
+    kafka: str, topics: Topics, simulator: SimulatorClient, environment: Environment, tmp_path: Path
 ) -> None:
     renters = [renter() for _ in range(20)]
     for each in renters:
         await simulator.join(each.phone or "")
-    async with Publisher.connected(kafka, "tests") as publisher, running(make_settings(whatsapp_messages_per_second=80)):
-        await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
-        await publisher.publish(topics.notifications, [flat_for(renters[0].user_id)])
-        await simulator.messages_when(1)
-        seconds = []
-        for count, each in enumerate(renters[1:], start=2):
-            started = time.monotonic()
-            await publisher.publish(topics.notifications, [flat_for(each.user_id)])
-            await simulator.messages_when(count)
-            seconds.append(time.monotonic() - started)
-    print(sorted(round(each * 1000) for each in seconds))
+    with started(environment, tmp_path):
+        async with Publisher.connected(kafka, "tests") as publisher:
+            await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
+            await publisher.publish(topics.notifications, [flat_for(renters[0].user_id)])
+            await simulator.messages_when(1, 20)
+            seconds = []
+            for count, each in enumerate(renters[1:], start=2):
+                begun = time.monotonic()
+                await publisher.publish(topics.notifications, [flat_for(each.user_id)])
+                await simulator.messages_when(count)
+                seconds.append(time.monotonic() - begun)
     assert sorted(seconds)[len(seconds) // 2] < 0.3
 
 
 async def test_an_erasure_on_kafka_reaches_the_sender(
-    kafka: str, topics: Topics, database: Database, make_settings: Make
+    kafka: str, topics: Topics, database: Database, environment: Environment, tmp_path: Path
 ) -> None:
-    import asyncpg
-
     anna = renter()
+    with started(environment, tmp_path):
+        async with Publisher.connected(kafka, "tests") as publisher:
+            await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
+            await _eventually_in(database, "SELECT count(*) = 1 FROM recipients")
+            await publisher.publish_encoded(
+                [tombstone(topics.recipients, key) for key in ("of no user", str(anna.user_id))]
+            )
+        await _eventually_in(database, "SELECT count(*) = 0 FROM recipients")
+
+
+async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # noqa: PLR0917 - fixtures
+    kafka: str, topics: Topics, database: Database, simulator: SimulatorClient, environment: Environment, tmp_path: Path
+) -> None:
+    environment |= {"KAFKA_INSTANCE_ID": "sender-1"}  # takes its partitions back at once
+    renters = [renter() for _ in range(60)]
+    for each in renters:
+        await simulator.join(each.phone or "")
+    await simulator.script(Fault(FaultKind.SLOW, times=None, probability=0.3, seconds=0.2))
+    async with Publisher.connected(kafka, "tests") as publisher:
+        await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
+        await publisher.publish(topics.notifications, [flat_for(each.user_id) for each in renters])
+    for enough in (10, 30):
+        with started(environment, tmp_path) as process:
+            await simulator.messages_when(enough, 20)
+            process.kill()
+    with started(environment, tmp_path):
+        await _eventually_in(
+            database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages", within_seconds=30
+        )
+    assert sorted(message.to for message in await simulator.messages()) == sorted(each.phone or "" for each in renters)
+
+
+async def _eventually_in(database: Database, condition: str, *arguments: object, within_seconds: float = 15) -> None:
     connection = await asyncpg.connect(database.url("sender"))
-    async with Publisher.connected(kafka, "tests") as publisher, running(make_settings()):
-        await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
-        await eventually(lambda: connection.fetchval("SELECT count(*) = 1 FROM recipients"))
-        await publisher.publish_encoded([tombstone(topics.recipients, str(anna.user_id)), tombstone(topics.recipients, "x")])
-        await eventually(lambda: connection.fetchval("SELECT count(*) = 0 FROM recipients"))
-    await connection.close()
+    try:
+        await eventually(lambda: _holds(connection, condition, *arguments), within_seconds=within_seconds)
+    finally:
+        await connection.close()
+
+
+async def _holds(connection: "asyncpg.Connection[Any]", condition: str, *arguments: object) -> bool:
+    with contextlib.suppress(asyncpg.UndefinedTableError):
+        return bool(await connection.fetchval(condition, *arguments))
+    return False
+
+
+def test_no_subscriber_acknowledges_what_it_has_not_recorded() -> None:
+    broker = KafkaBroker()
+    nothing: Any = None
+    subscribe(
+        broker,
+        topics=TOPICS,
+        instance_id="one",
+        publisher=nothing,
+        intake=Intake(nothing, TOPICS, nothing),
+        reports=Reports(nothing, TOPICS, nothing, grace=nothing),
+        wake=lambda: None,
+    )
+    assert len(broker.subscribers) == 3
+    assert {subscriber.ack_policy.name for subscriber in broker.subscribers} == {"NACK_ON_ERROR"}
+
+
+@pytest.mark.parametrize("missing", ["WHATSAPP_API_TOKEN", "PUBLIC_URL", "DATABASE_URL", "LINK_SIGNING_KEY"])
+def test_a_missing_setting_ends_it_with_the_variable_named(missing: str, tmp_path: Path) -> None:
+    process = _refused({missing: ""}, tmp_path)
+    assert missing in process
+
+
+def test_a_url_of_another_account_names_both_variables(tmp_path: Path) -> None:
+    error = _refused({"WHATSAPP_BUSINESS_ACCOUNT_ID": "AC" + "b" * 32}, tmp_path)
+    assert "WHATSAPP_API_URL" in error
+    assert "WHATSAPP_BUSINESS_ACCOUNT_ID" in error
+
+
+def _refused(changes: Environment, folder: Path) -> str:
+    """What a sender says that does not start with this environment."""
+    account = "AC" + "a" * 32
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        "DATABASE_URL": "postgresql://sender:secret@127.0.0.1:9/none",
+        "WHATSAPP_API_URL": f"https://api.twilio.com/2010-04-01/Accounts/{account}/Messages.json",
+        "WHATSAPP_API_TOKEN": "token-of-tests",
+        "WHATSAPP_PHONE_NUMBER_ID": "whatsapp:+14155238886",
+        "WHATSAPP_BUSINESS_ACCOUNT_ID": account,
+        "WEBHOOK_PUBLIC_URL": "https://hooks.example",
+        "PUBLIC_URL": "https://bot.example",
+        "LINK_SIGNING_KEY": "a-signing-key-of-tests",
+    }
+    changed = {name: value for name, value in (environment | changes).items() if value}
+    process = subprocess.run(COMMAND, env=changed, cwd=folder, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "token-of-tests" not in process.stderr
+    return process.stderr
