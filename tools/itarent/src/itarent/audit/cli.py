@@ -1,0 +1,88 @@
+"""`itarent audit`: does every match end in exactly one disposition?"""
+
+import asyncio
+import json
+from typing import Annotated
+
+import asyncpg
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from common.topics import Topics
+from itarent.audit.balance import Balance, Problem
+from itarent.audit.run import audit as run
+from itarent.audit.sources import Kafka
+
+MOST_SHOWN = 100
+
+
+def audit(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print the balance as JSON")] = False,
+    bootstrap_servers: Annotated[str, typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS")] = "",
+    namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
+    database_url: Annotated[
+        str, typer.Option(envvar="AUDIT_DATABASE_URL", help="as a role that reads the schemas matcher and sender")
+    ] = "",
+) -> None:
+    """Match every listing again with the plain rule, and balance every match against the sender's ledger.
+
+    Exit status: 0 when it balances, 1 when it does not (what does not is listed), 2 when it cannot be told.
+    """
+    if not bootstrap_servers or not database_url:
+        typer.echo("Set KAFKA_BOOTSTRAP_SERVERS and AUDIT_DATABASE_URL, or give them as options.", err=True)
+        raise typer.Exit(2)
+    kafka = Kafka(bootstrap_servers, Topics.within(namespace))
+    try:
+        balance = asyncio.run(run(kafka, database_url))
+    except (KafkaError, asyncpg.PostgresError, OSError) as error:
+        typer.echo(f"The audit cannot read the system: {error!r}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(_as_json(balance)) if as_json else Console().print(_as_table(balance))
+    for problem in balance.problems[:MOST_SHOWN]:
+        typer.echo(_sentence(problem), err=True)
+    if len(balance.problems) > MOST_SHOWN:
+        typer.echo(f"… and {len(balance.problems) - MOST_SHOWN} more", err=True)
+    if balance.flats_beyond_history:
+        typer.echo(f"{balance.flats_beyond_history} flats are older than the topic's history: not audited", err=True)
+    raise typer.Exit(0 if balance.balanced else 1)
+
+
+def _as_json(balance: Balance) -> str:
+    return json.dumps(
+        {
+            "listing_versions": balance.listing_versions,
+            "matches": balance.matches,
+            "by_disposition": dict(balance.by_disposition),
+            "pending": balance.pending,
+            "unaccounted": balance.unaccounted,
+            "unexpected": balance.unexpected,
+        }
+    )
+
+
+def _as_table(balance: Balance) -> Table:
+    table = Table("", "", title="It balances" if balance.balanced else "It does not balance", title_justify="left")
+    table.add_row("versions of listings", f"{balance.listing_versions:,}")
+    table.add_row("matches", f"{balance.matches:,}", end_section=True)
+    for disposition, count in balance.by_disposition.most_common():
+        table.add_row(f"  {disposition}", f"{count:,}")
+    table.add_section()
+    for name in ("pending", "unaccounted", "unexpected"):
+        table.add_row(name, f"{getattr(balance, name):,}")
+    return table
+
+
+def _sentence(problem: Problem) -> str:
+    """A fault with the ids that lead to it: none of them says who a renter is."""
+    ids = {
+        "flat": problem.flat_id,
+        "user": problem.user_id,
+        "reason": problem.reason,
+        "disposition": problem.disposition,
+    }
+    details = ", ".join(f"{name} {value}" for name, value in ids.items() if value)
+    listing_id, version = problem.of
+    return f"{listing_id} version {version}: {problem.fault}" + (f" ({details})" if details else "")

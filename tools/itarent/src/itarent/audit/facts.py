@@ -1,0 +1,73 @@
+"""What the audit reads: the versions that took effect, the ledger's rows, and what the sender has told of them."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import UUID
+
+from common.events import Disposition
+
+
+class Origin(NamedTuple):
+    """The record of the listings' topic that a version came in."""
+
+    partition: int
+    offset: int
+
+
+class ListingVersion(NamedTuple):
+    listing_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A version that took effect, as the matcher has noted it; `number` gives their order within a flat."""
+
+    number: int
+    of: ListingVersion
+    tombstone: bool
+    flat_id: UUID
+    origin: Origin
+    position: tuple[int, ...]
+    """The searches in force: per partition of the subscriptions' topic, the offset of the next record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A notification in the ledger, and the message that it is in."""
+
+    notification_id: UUID
+    user_id: UUID
+    flat_id: UUID
+    reason: str
+    of: ListingVersion
+    disposition: str
+    stage: str | None  # of its message; None: it is in none
+    status: str | None
+    as_template: bool
+    recent: bool
+    """Whether it was settled so lately that the sender's topic still holds what was told of it."""
+
+
+@dataclass
+class Told:
+    """What the sender has told of notifications, on its topic or in its outbox."""
+
+    settled: defaultdict[UUID, set[Disposition]] = field(default_factory=lambda: defaultdict(set))
+    in_messages: set[UUID] = field(default_factory=set)
+    shown: set[UUID] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What was published and not taken in when the audit began: it is pending, not missing."""
+
+    next_listings: Mapping[int, int]
+    """Per partition of the listings' topic, the offset that the matcher reads next."""
+    notifications: AbstractSet[UUID] = frozenset()
+
+    def holds(self, origin: Origin) -> bool:
+        return origin.offset >= self.next_listings.get(origin.partition, 0)

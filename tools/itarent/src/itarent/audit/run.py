@@ -1,0 +1,83 @@
+"""An audit from beginning to end: the facts in the right order, then flat by flat."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from uuid import UUID
+
+from common.listing import Listing
+from itarent.audit.balance import Auditor, Balance, Fault, Problem
+from itarent.audit.facts import Effect, Origin, Row
+from itarent.audit.replay import turns
+from itarent.audit.searches import Searches
+from itarent.audit.sources import Kafka, Published, Tables
+
+Versions = Mapping[Origin, Published]
+
+
+async def audit(kafka: Kafka, database_url: str) -> Balance:
+    """The balance of a system, which may be running.
+
+    First how far the services have read, then their tables at one moment, then the topics: whatever is under way
+    meanwhile is found pending or already told, and not missing.
+    """
+    unread = await kafka.unread()
+    async with Tables.at_one_moment(database_url) as tables:
+        effects = await tables.effects()
+        told = await tables.told()
+        await kafka.add_told(told)
+        published = await kafka.listings()
+        missed = without_effect(published, chain.from_iterable(effects.values()))
+        in_flight = {each.of for origin, each in missed.items() if unread.holds(origin)}
+        auditor = Auditor(Searches(await kafka.subscriptions()), told, unread, in_flight)
+        async for flat_id, of_flat, rows in _flats(effects, tables):
+            if all(effect.origin in published for effect in of_flat):
+                auditor.audit(flat_id, list(turns(_with_listings(of_flat, published))), rows)
+            else:
+                auditor.balance.flats_beyond_history += 1
+    balance = auditor.balance
+    balance.listing_versions = len({each.of for each in published.values() if each.json})
+    for each in missed.values():
+        if each.of in in_flight:
+            balance.pending += 1
+        else:
+            balance.miss(1, Problem(Fault.NO_EFFECT, each.of))
+    return balance
+
+
+def without_effect(published: Versions, effects: Iterable[Effect]) -> dict[Origin, Published]:
+    """What was published, was news when it was, and never took effect.
+
+    No news is a version that is not newer than one that came before, and a tombstone of what is not offered.
+    """
+    took_effect = {effect.origin: effect for effect in effects}
+    known: dict[str, tuple[int, bool]] = {}
+    missed: dict[Origin, Published] = {}
+    for origin in sorted(published.keys() | took_effect.keys()):
+        effect, record = took_effect.get(origin), published.get(origin)
+        if effect:
+            known[effect.of.listing_id] = (effect.of.version, record.active if record else not effect.tombstone)
+        elif record:
+            version, offered = known.get(record.of.listing_id, (-1, False))
+            if record.of.version > version if record.json else offered:
+                missed[origin] = record
+    return missed
+
+
+def _with_listings(effects: Sequence[Effect], published: Versions) -> Iterator[tuple[Effect, Listing | None]]:
+    return ((effect, published[effect.origin].listing) for effect in effects)
+
+
+async def _flats(
+    effects: Mapping[UUID, list[Effect]], tables: Tables
+) -> AsyncIterator[tuple[UUID, Sequence[Effect], Sequence[Row]]]:
+    """Every flat that has versions or rows, each once; both come in the order of the flats' ids."""
+    waiting = sorted(effects, reverse=True)
+    async for flat_id, rows in tables.rows_by_flat():
+        while waiting and waiting[-1] < flat_id:
+            missing = waiting.pop()
+            yield missing, effects[missing], ()
+        if waiting and waiting[-1] == flat_id:
+            waiting.pop()
+        yield flat_id, effects.get(flat_id, ()), rows
+    for flat_id in reversed(waiting):
+        yield flat_id, effects[flat_id], ()

@@ -1,0 +1,214 @@
+"""Where the facts come from: Kafka's topics, and the tables of the matcher and the sender."""
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from common.events import (
+    Event,
+    ListingPublished,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+    SubscriptionSaved,
+)
+from common.kafka import Received, decode
+from common.listing import Listing
+from common.topics import Topic, Topics
+from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told, Unread
+from itarent.audit.searches import Saved
+
+EventT = TypeVar("EventT", bound=Event)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A record of the listings' topic, kept as it came: it is read again when its flat is balanced."""
+
+    of: ListingVersion
+    active: bool
+    json: bytes | None  # None: a tombstone
+
+    @property
+    def listing(self) -> Listing | None:
+        return ListingPublished.model_validate_json(self.json).listing if self.json else None
+
+
+class Kafka:
+    """The topics of one system, read without a group: nothing is committed."""
+
+    def __init__(self, bootstrap_servers: str, topics: Topics) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._topics = topics
+
+    async def unread(self) -> Unread:
+        """What the matcher and the sender have not yet taken in."""
+        listings = await self._next_offsets("matcher", self._topics.listings)
+        notifications = await self._next_offsets("sender", self._topics.notifications)
+        tail = self._received(self._topics.notifications, NotificationRequested, since=notifications)
+        return Unread(listings, frozenset([each.event.notification_id async for each in tail if each.event]))
+
+    async def _next_offsets(self, group: str, topic: Topic) -> dict[int, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
+        await admin.start()
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        finally:
+            await admin.close()
+        return {at.partition: committed[at].offset for at in committed if at.topic == topic.name}
+
+    async def listings(self) -> dict[Origin, Published]:
+        """Every record that is a version of a listing or a tombstone."""
+        published = {}
+        async for each in self._received(self._topics.listings, ListingPublished):
+            listing = each.event.listing if each.event else None
+            of = ListingVersion(each.key, listing.version if listing else 0)
+            origin = Origin(each.record.partition, each.record.offset)
+            published[origin] = Published(of, bool(listing and listing.active), each.record.value)
+        return published
+
+    async def subscriptions(self) -> list[Saved]:
+        """Every record of a search, those of one search in their order."""
+        saved = []
+        async for each in self._received(self._topics.subscriptions, SubscriptionSaved):
+            with contextlib.suppress(ValueError):  # a key that is no id of ours never was a search
+                subscription = each.event.subscription if each.event else None
+                saved.append(Saved(UUID(each.key), subscription, each.record.partition, each.record.offset))
+        return saved
+
+    async def add_told(self, told: Told) -> None:
+        """Add what the sender has told on its topic."""
+        async for each in self._received(self._topics.message_statuses, *SENDERS_EVENTS):
+            if each.event:
+                note(told, each.event)
+
+    async def _received(
+        self, topic: Topic, *types: type[EventT], since: Mapping[int, int] | None = None
+    ) -> AsyncIterator[Received[EventT]]:
+        """What a topic holds now, from offsets by partition or from its beginning, without what cannot be read."""
+        by_type = {each.type: each for each in types}
+        async with AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False) as consumer:
+            partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+            consumer.assign(partitions)
+            begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+            for at in partitions:
+                consumer.seek(at, max(begins[at], (since or {}).get(at.partition, 0)))
+            for at in partitions:
+                while await consumer.position(at) < ends[at]:
+                    batches = await consumer.getmany(at, timeout_ms=1000, max_records=5000)
+                    for record in batches.get(at, ()):
+                        if isinstance(received := decode(record, by_type), Received):
+                            yield received
+
+
+SENDERS_EVENTS: Final[tuple[type[Event], ...]] = (NotificationSettled, MessageStatusReported)
+
+
+def note(told: Told, event: Event) -> None:
+    """Note what one event of the sender tells."""
+    match event:
+        case NotificationSettled():
+            told.settled[event.notification_id].add(event.disposition)
+        case MessageStatusReported(reported_by="sender"):
+            told.in_messages.update(event.notification_ids)
+            told.shown.update(event.shown_notification_ids)
+        case _:
+            pass
+
+
+class Tables:
+    """The matcher's and the sender's tables at one moment."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def at_one_moment(cls, database_url: str) -> AsyncIterator["Tables"]:
+        connection = await asyncpg.connect(database_url)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield cls(connection)
+        finally:
+            await connection.close()
+
+    async def effects(self) -> dict[UUID, list[Effect]]:
+        """The versions that took effect, by flat, each flat's in their order."""
+        effects = [_effect(row) for row in await self._connection.fetch(_EFFECTS)]
+        return {
+            flat_id: list(of_flat) for flat_id, of_flat in itertools.groupby(effects, key=lambda each: each.flat_id)
+        }
+
+    async def rows_by_flat(self) -> AsyncIterator[tuple[UUID, list[Row]]]:
+        """The ledger's rows, a flat at a time, in the order of the flats' ids."""
+        of_flat: list[Row] = []
+        async for record in self._connection.cursor(_ROWS, prefetch=5000):
+            row = _row(record)
+            if of_flat and of_flat[0].flat_id != row.flat_id:
+                yield of_flat[0].flat_id, of_flat
+                of_flat = []
+            of_flat.append(row)
+        if of_flat:
+            yield of_flat[0].flat_id, of_flat
+
+    async def told(self) -> Told:
+        """What the sender is about to tell: it lies in its outbox."""
+        told = Told()
+        types = {each.type: each for each in SENDERS_EVENTS}
+        for row in await self._connection.fetch(_OUTBOX, list(types)):
+            note(told, types[row["type"]].model_validate_json(row["value"]))
+        return told
+
+
+def _effect(row: asyncpg.Record) -> Effect:
+    return Effect(
+        number=row["effect"],
+        of=ListingVersion(row["listing_id"], row["version"]),
+        tombstone=row["tombstone"],
+        flat_id=row["flat_id"],
+        origin=Origin(row["partition"], row["offset"]),
+        position=tuple(row["subscriptions_position"]),
+    )
+
+
+def _row(row: asyncpg.Record) -> Row:
+    return Row(
+        notification_id=row["notification_id"],
+        user_id=row["user_id"],
+        flat_id=row["flat_id"],
+        reason=row["reason"],
+        of=ListingVersion(row["listing_id"], row["version"]),
+        disposition=row["disposition"],
+        stage=row["stage"],
+        status=row["status"],
+        as_template=row["as_template"],
+        recent=row["recent"],
+    )
+
+
+_EFFECTS = """
+SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position
+  FROM matcher.versions ORDER BY flat_id, effect
+"""
+
+_ROWS = """
+-- What was told longer ago than the topic of message statuses reaches back cannot be compared with it.
+SELECT notification_id, notifications.user_id, flat_id, reason, coalesce(listing_id, '') AS listing_id,
+       coalesce(version, 0) AS version, disposition, stage, status, coalesce(as_template, false) AS as_template,
+       coalesce(settled_at > now() - interval '29 days', true) AS recent
+  FROM sender.notifications LEFT JOIN sender.messages USING (message_id)
+ WHERE flat_id IS NOT NULL
+ ORDER BY flat_id
+"""
+
+_OUTBOX = """
+SELECT headers ->> 'ce_type' AS type, value FROM sender.outbox
+ WHERE value IS NOT NULL AND headers ->> 'ce_type' = ANY ($1::text[])
+"""
