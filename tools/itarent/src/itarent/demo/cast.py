@@ -17,10 +17,10 @@ async def bring_in(renter: Renter, password: str, api: httpx.AsyncClient, simula
     me = {"Authorization": f"Bearer {await _access_token(renter, password, api)}"}
     await simulator.join(renter.phone, renter.name)
     await _prove_phone(renter, me, api, simulator)
-    saved = _checked(await api.get("/subscriptions", headers=me)).json()
+    saved = checked(await api.get("/subscriptions", headers=me)).json()
     if not saved["items"]:
         for search in renter.searches:
-            _checked(await api.post("/subscriptions", headers=me, json=search))
+            checked(await api.post("/subscriptions", headers=me, json=search))
 
 
 async def _access_token(renter: Renter, password: str, api: httpx.AsyncClient) -> str:
@@ -28,7 +28,7 @@ async def _access_token(renter: Renter, password: str, api: httpx.AsyncClient) -
     answer = await api.post("/auth/register", json={**account, "language": renter.language})
     if answer.status_code == HTTPStatus.CONFLICT:
         answer = await api.post("/auth/token", json=account)
-    token: str = _checked(answer).json()["access_token"]
+    token: str = checked(answer).json()["access_token"]
     return token
 
 
@@ -37,7 +37,7 @@ async def _prove_phone(renter: Renter, me: dict[str, str], api: httpx.AsyncClien
     if (await _link(me, api))["state"] == "verified":
         await simulator.write(renter.phone, "Ciao!")
         return
-    claim = _checked(await api.post("/whatsapp/link", headers=me, json={"phone_number": renter.phone})).json()
+    claim = checked(await api.post("/whatsapp/link", headers=me, json={"phone_number": renter.phone})).json()
     await simulator.write(renter.phone, claim["claim"]["code"])
     async with asyncio.timeout(PROVEN_WITHIN_S):
         while (await _link(me, api))["state"] != "verified":  # noqa: ASYNC110 - it is another process
@@ -45,11 +45,11 @@ async def _prove_phone(renter: Renter, me: dict[str, str], api: httpx.AsyncClien
 
 
 async def _link(me: dict[str, str], api: httpx.AsyncClient) -> dict[str, Any]:
-    link: dict[str, Any] = _checked(await api.get("/whatsapp/status", headers=me)).json()["link"]
+    link: dict[str, Any] = checked(await api.get("/whatsapp/status", headers=me)).json()["link"]
     return link
 
 
-def _checked(answer: httpx.Response) -> httpx.Response:
+def checked(answer: httpx.Response) -> httpx.Response:
     """The answer, or an error that shows the problem that the api described."""
     if answer.is_error:
         raise RuntimeError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}")

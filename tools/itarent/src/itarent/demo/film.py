@@ -10,6 +10,7 @@ import httpx
 
 from common.kafka import Encoded, Publisher
 from common.topics import Topics
+from itarent.demo.cast import checked
 from itarent.demo.flats import Market, Played, Scene
 
 
@@ -26,8 +27,7 @@ class Film:
         """Play until cancelled."""
         for played in market.play(dt.datetime.now(dt.UTC)):
             if played.listing:
-                answer = await api.post("/listings", json=played.listing.model_dump(mode="json", exclude_none=True))
-                answer.raise_for_status()
+                checked(await api.post("/listings", json=played.listing.model_dump(mode="json", exclude_none=True)))
             else:
                 await publisher.publish_encoded([Encoded(topics.listings.name, "nobody:0", played.broken, {})])
             self.played[played.scene] += 1

@@ -139,7 +139,7 @@ class Market:
 
     def _cheaper(self, listing: Listing, version: int) -> Listing:
         assert listing.rent
-        amount = round(listing.rent.amount_cents * self._random.uniform(0.85, 0.95), -3)
+        amount = int(round(listing.rent.amount_cents * self._random.uniform(0.85, 0.95), -3))
         rent = listing.rent.model_copy(update={"amount_cents": amount})
         return listing.model_copy(update={"rent": rent, "version": version})
 
