@@ -1,11 +1,9 @@
 """The watch page: for operators only, live in a real browser, without phones and texts."""
 
 import json
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
-import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from common.events import ListingPublished, MatchedSearch, MessageStatus
 from common.kafka import Publisher
@@ -14,16 +12,6 @@ from testkit.factories import make_listing, make_notification
 
 from .conftest import OPERATOR_KEY, PHONE, Api
 from .test_activity import MESSAGE_ID, accepted, report
-
-
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        await browser.close()
 
 
 async def test_the_page_and_its_events_are_for_operators(api: Api) -> None:
@@ -44,11 +32,11 @@ async def test_the_page_and_its_events_are_for_operators(api: Api) -> None:
 
 
 async def test_a_listing_is_seen_on_its_way_and_a_message_tells_its_story(
-    running_api: Api, producer: Publisher, chromium: Browser
+    running_api: Api, producer: Publisher, browser: Browser
 ) -> None:
     api, topics = running_api, running_api.topics
     said: list[str] = []
-    page = await _opened(api, chromium, said)
+    page = await _opened(api, browser, said)
     await expect(page.locator("#live")).to_have_text("live")
 
     await producer.publish(topics.listings, [ListingPublished(listing=make_listing())])
@@ -88,8 +76,8 @@ async def test_what_is_sent_to_the_page_holds_no_phone(api: Api) -> None:
     assert not any(PHONE.removeprefix("+") in text for text in (str(seen[0].data), str(seen[1].data), story))
 
 
-async def _opened(api: Api, chromium: Browser, said: list[str]) -> Page:
-    page = await chromium.new_page()
+async def _opened(api: Api, browser: Browser, said: list[str]) -> Page:
+    page = await browser.new_page()
     page.on("console", lambda message: said.append(_text(message)))
     page.on("pageerror", lambda error: said.append(str(error)))
     await page.goto(f"{api.url}/watch?key={OPERATOR_KEY}")

@@ -36,7 +36,9 @@ class Positions:
         return sum(each.handled for each in self.progress if (each.group, each.topic) == (group, topic))
 
     def lag(self, group: str, topic: str) -> int:
-        return sum(each.lag for each in self.progress if (each.group, each.topic) == (group, topic))
+        """Where a group has never committed, everything is left."""
+        lags = [each.lag for each in self.progress if (each.group, each.topic) == (group, topic)]
+        return sum(lags) if lags else self.published[topic]
 
 
 class KafkaFlow:

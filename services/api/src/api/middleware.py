@@ -114,6 +114,9 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+
 class Metrics:
     """Counts requests by the template of their route: an id in the address must not become a label."""
 
@@ -128,7 +131,8 @@ class Metrics:
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "unrouted")
-                requests_served.labels(scope["method"], route, message["status"]).inc()
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                requests_served.labels(method, route, message["status"]).inc()
                 request_seconds.labels(route).observe(time.perf_counter() - began)
             await send(message)
 

@@ -165,12 +165,17 @@ FROM notifications ORDER BY arrival DESC LIMIT $1
 """
 
 _NEWEST_MESSAGES = """
-SELECT message_id, status, error_code, reported_at AS at, told.flats, told.shown, direct.purpose
+SELECT message_id, status, error_code, reported_at AS at, told.flats, told.shown, first.title, direct.purpose
 FROM messages AS message
 CROSS JOIN LATERAL (
     SELECT count(*) AS flats, count(*) FILTER (WHERE shown) AS shown FROM told_in_messages AS told
     WHERE told.message_id = message.message_id
 ) AS told
+LEFT JOIN LATERAL (
+    SELECT coalesce(nullif(card ->> 'title', ''), card ->> 'comune_name') AS title
+    FROM told_in_messages AS told JOIN notifications USING (notification_id)
+    WHERE told.message_id = message.message_id ORDER BY told.shown DESC, requested_at LIMIT 1
+) AS first ON true
 LEFT JOIN LATERAL (
     SELECT purpose FROM told_in_messages AS told JOIN direct_messages USING (notification_id)
     WHERE told.message_id = message.message_id LIMIT 1

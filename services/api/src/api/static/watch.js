@@ -34,7 +34,8 @@ const statusChip = (status) => chip(status, MOODS[status]);
 const rentOf = (card) => (card.rent ? euros.format(card.rent.amount_cents / 100) + RENT_UNITS[card.rent.per] : "on request");
 
 function factsOf(card) {
-  const rooms = card.rooms ? `${card.rooms}${card.rooms_or_more ? "+" : ""} rooms` : "";
+  const several = card.rooms > 1 || card.rooms_or_more;
+  const rooms = card.rooms ? `${card.rooms}${card.rooms_or_more ? "+" : ""} ${several ? "rooms" : "room"}` : "";
   const area = card.area_m2 ? `${card.area_m2} m²` : "";
   return [card.comune_name, rooms, area, card.source].filter(Boolean).join(" · ");
 }
@@ -103,10 +104,10 @@ function matchRow({ card, reason, searches, at }) {
 }
 
 function messageRow(message) {
-  const { message_id, status, flats, shown, purpose, at } = message;
-  const more = flats > shown ? ` and ${flats - shown} behind its link` : "";
-  const facts = purpose ? "asked for by its reader" : `${shown} shown${more}`;
-  const title = purpose ? PURPOSES[purpose] : `${flats} ${flats === 1 ? "flat" : "flats"}`;
+  const { message_id, status, flats, shown, title: first, purpose, at } = message;
+  const more = flats > shown ? `, ${flats - shown} behind its link` : "";
+  const facts = purpose ? "asked for by its reader" : `${flats} ${flats === 1 ? "flat" : "flats"}, ${shown} shown${more}`;
+  const title = purpose ? PURPOSES[purpose] : (first ?? "a message") + (flats > 1 ? ` + ${flats - 1}` : "");
   const button = row("button", title, statusChip(status), facts, at);
   button.type = "button";
   button.dataset.key = message_id;
