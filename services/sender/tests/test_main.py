@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -57,21 +57,28 @@ def environment(kafka: str, topics: Topics, database: Database, simulator: Simul
     }
 
 
-@contextlib.contextmanager
-def started(environment: Environment, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A sender that ends with the body, in good order unless the body has killed it; its log is `folder`'s."""
-    with (
-        (folder / "log").open("ab") as log,
-        subprocess.Popen(COMMAND, env=environment, cwd=folder, stderr=log) as process,
-    ):
+@contextlib.asynccontextmanager
+async def started(environment: Environment, folder: Path) -> AsyncIterator["subprocess.Popen[bytes]"]:
+    """A sender that serves, and ends with the body, in good order unless the body has killed it."""
+    log_file = folder / "log"
+    with log_file.open("ab") as log, subprocess.Popen(COMMAND, env=environment, cwd=folder, stderr=log) as process:  # noqa: ASYNC220 - only this test runs
         try:
+            await eventually(lambda: _serves(environment), within_seconds=30)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             ended = process.wait(timeout=15)
-    log_text = (folder / "log").read_text()
-    assert ended in (0, -signal.SIGKILL), log_text
-    assert "+39333" not in log_text
+    logged = log_file.read_text()
+    assert ended in (0, -signal.SIGKILL), logged
+    assert "+39333" not in logged
+
+
+def _serves(environment: Environment) -> bool:
+    try:
+        address = f"http://127.0.0.1:{environment['HTTP_PORT']}/healthz"
+        return bool(urllib.request.urlopen(address).status == 200)
+    except OSError:
+        return False
 
 
 async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recorded(  # noqa: PLR0917 - fixtures
@@ -80,7 +87,7 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
     anna = renter()
     flat, test, unknown = flat_for(anna.user_id), direct_for(anna.user_id), flat_for(uuid4())
     await simulator.join(anna.phone or "")
-    with started(environment, tmp_path):
+    async with started(environment, tmp_path):
         async with Publisher.connected(kafka, "tests") as publisher:
             await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
             await publisher.publish(topics.notifications, [flat, test, unknown, flat])
@@ -104,7 +111,6 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
             database, "SELECT status = 'delivered' FROM messages WHERE message_id = $1", of_flat.message_id
         )
         address = f"http://127.0.0.1:{environment['HTTP_PORT']}"
-        assert urllib.request.urlopen(f"{address}/healthz").status == 200  # noqa: ASYNC210, S310 - our own, and nothing else runs
         assert b"itarent_sender_calls_total" in urllib.request.urlopen(f"{address}/metrics/").read()  # noqa: ASYNC210, S310 - as above
 
 
@@ -114,17 +120,16 @@ async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
     renters = [renter() for _ in range(20)]
     for each in renters:
         await simulator.join(each.phone or "")
-    with started(environment, tmp_path):
-        async with Publisher.connected(kafka, "tests") as publisher:
-            await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
-            await publisher.publish(topics.notifications, [flat_for(renters[0].user_id)])
-            await simulator.messages_when(1, 20)
-            seconds = []
-            for count, each in enumerate(renters[1:], start=2):
-                begun = time.monotonic()
-                await publisher.publish(topics.notifications, [flat_for(each.user_id)])
-                await simulator.messages_when(count)
-                seconds.append(time.monotonic() - begun)
+    async with started(environment, tmp_path), Publisher.connected(kafka, "tests") as publisher:
+        await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
+        await publisher.publish(topics.notifications, [flat_for(renters[0].user_id)])
+        await simulator.messages_when(1, 20)
+        seconds = []
+        for count, each in enumerate(renters[1:], start=2):
+            begun = time.monotonic()
+            await publisher.publish(topics.notifications, [flat_for(each.user_id)])
+            await simulator.messages_when(count)
+            seconds.append(time.monotonic() - begun)
     assert sorted(seconds)[len(seconds) // 2] < 0.3
 
 
@@ -132,7 +137,7 @@ async def test_an_erasure_on_kafka_reaches_the_sender(
     kafka: str, topics: Topics, database: Database, environment: Environment, tmp_path: Path
 ) -> None:
     anna = renter()
-    with started(environment, tmp_path):
+    async with started(environment, tmp_path):
         async with Publisher.connected(kafka, "tests") as publisher:
             await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
             await _eventually_in(database, "SELECT count(*) = 1 FROM recipients")
@@ -154,10 +159,10 @@ async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # n
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
         await publisher.publish(topics.notifications, [flat_for(each.user_id) for each in renters])
     for enough in (10, 30):
-        with started(environment, tmp_path) as process:
+        async with started(environment, tmp_path) as process:
             await simulator.messages_when(enough, 20)
             process.kill()
-    with started(environment, tmp_path):
+    async with started(environment, tmp_path):
         await _eventually_in(
             database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages", within_seconds=30
         )

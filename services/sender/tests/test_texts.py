@@ -1,0 +1,220 @@
+"""What a message says: one line per flat, honest counts, Twilio's limit, in three languages."""
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.events import (
+    DirectPurpose,
+    Disposition,
+    Language,
+    MatchedSearch,
+    NotificationRequested,
+    Reason,
+    card_of,
+)
+from common.listing import ListingFlag, Offering, PropertyType, Rent, RentUnit, SpeseTerm
+from common.search import Criterion
+from sender.digest import LONGEST, digest_text, direct_text, money, plain, template_variables, utf16_length
+from sender.fold import fold
+from sender.wording import WORDINGS
+from testkit.factories import FLAT_ID, make_listing, make_notification, monthly
+
+LINK = "https://bot.example/m/IjBhN2MwZjhlNTJmNDRjMGI5YTBlM2QxZjViNmM3ZDAxIg.aSGYRQ.abc"
+FLATS = [uuid4() for _ in range(3)]
+
+hostile = st.text(max_size=500) | st.sampled_from(
+    ["*_~`" * 100, "🏠" * 200, "\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH SPACE}\n\n> x", "ж" * 500]
+)
+
+
+def searches(*alerts: bool, unknown: tuple[Criterion, ...] = ()) -> tuple[MatchedSearch, ...]:
+    return tuple(
+        MatchedSearch(subscription_id=uuid4(), revision=1, name="Bilocale a Milano", alert=alert, unknown=unknown)
+        for alert in alerts
+    )
+
+
+events = st.builds(
+    lambda flat, reason, alert, rent, version: make_notification(
+        make_listing(version=version, rent=monthly(rent)),
+        notification_id=uuid4(),
+        flat_id=flat,
+        reason=reason,
+        searches=searches(alert),
+        previous_rent_cents=150_000 if reason is Reason.PRICE_DROP else None,
+    ),
+    st.sampled_from(FLATS),
+    st.sampled_from(Reason),
+    st.booleans(),
+    st.integers(1, 3000),
+    st.integers(0, 5),
+)
+
+
+@given(st.lists(events, max_size=12), st.frozensets(st.sampled_from(FLATS)))
+def test_every_notification_is_told_in_one_line_or_settled_with_a_reason(
+    waiting: list[NotificationRequested], told: frozenset[object]
+) -> None:
+    folded = fold(waiting, told)  # type: ignore[arg-type] # ids of flats
+    ids = [each for entry in folded.entries for each in entry.notification_ids]
+    ids += [each.notification_id for each in folded.settled]
+    assert sorted(ids) == sorted(event.notification_id for event in waiting)
+    assert len(folded.entries) <= len({event.flat_id for event in waiting})
+    for settled in folded.settled:
+        assert settled.disposition is Disposition.SUPPRESSED
+        assert settled.detail in {"not_asked_for", "withdrawn", "returned"}
+
+
+def test_a_flat_that_waits_is_shown_as_it_is_now() -> None:
+    new = make_notification()
+    drop = make_notification(
+        make_listing(version=2, rent=monthly(990)), reason=Reason.PRICE_DROP, previous_rent_cents=110_000
+    )
+    [entry] = fold([new, drop], frozenset()).entries
+    assert entry.card.rent == monthly(990)
+    assert entry.notification_ids == (new.notification_id, drop.notification_id)
+    assert "era 1.100 €" in digest_text([entry], Language.ITALIAN, LINK).body
+
+
+@pytest.mark.parametrize(
+    ("told", "alert", "line", "reasons"),
+    [
+        (False, True, 0, {"withdrawn"}),
+        (True, True, 1, {"withdrawn"}),
+        (True, False, 0, {"withdrawn", "not_asked_for"}),
+    ],
+)
+def test_a_withdrawal_is_told_only_to_who_knows_of_the_flat_and_asked(
+    told: bool, alert: bool, line: int, reasons: set[str]
+) -> None:
+    drop = make_notification(make_listing(version=2), reason=Reason.PRICE_DROP)
+    gone = make_notification(make_listing(version=3), reason=Reason.WITHDRAWN, searches=searches(alert))
+    folded = fold([drop, gone], frozenset({FLAT_ID}) if told else frozenset())
+    assert len(folded.entries) == line
+    assert {each.detail for each in folded.settled} == reasons
+
+
+def test_a_flat_that_was_away_for_a_moment_is_shown_once_as_new() -> None:
+    new = make_notification()
+    gone = make_notification(make_listing(version=2), reason=Reason.WITHDRAWN)
+    back = make_notification(make_listing(version=3), reason=Reason.RETURNED)
+    folded = fold([new, gone, back], frozenset())
+    [entry] = folded.entries
+    assert entry.reason is Reason.NEW
+    assert [(each.notification_id, each.detail) for each in folded.settled] == [(gone.notification_id, "returned")]
+
+
+# --- the text -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(Language), st.lists(st.tuples(hostile, hostile, st.integers(0, 1900)), min_size=1, max_size=40))
+def test_a_digest_is_never_too_long_and_counts_everything(
+    language: Language, flats: list[tuple[str, str, int]]
+) -> None:
+    waiting = [
+        make_notification(
+            notification_id=uuid4(),
+            flat_id=uuid4(),
+            searches=(
+                MatchedSearch(subscription_id=uuid4(), revision=1, name=name[:120] or "x", unknown=tuple(Criterion)),
+            ),
+            card=card_of(make_listing()).model_copy(
+                update={
+                    "title": title,
+                    "zone": name[:200],
+                    "url": f"https://a.example/{'x' * length}",
+                    "flags": tuple(ListingFlag),
+                }
+            ),
+        )
+        for title, name, length in flats
+    ]
+    text = digest_text(fold(waiting, frozenset()).entries, language, LINK)
+    assert utf16_length(text.body) <= LONGEST
+    assert text.body.count(LINK) == 1
+    assert len(text.shown) >= 1
+    assert sorted(text.shown + text.grouped) == sorted(event.notification_id for event in waiting)
+    if text.grouped:
+        assert f"{len(waiting)}" in text.body.splitlines()[-1]
+        assert f"{len(text.grouped)}" in text.body.splitlines()[-1]
+
+
+@given(hostile)
+def test_a_foreign_text_is_one_line_without_formatting(text: str) -> None:
+    shown = plain(text, 70)
+    assert utf16_length(shown) <= 70
+    assert not set(shown) & set("*_~`<>\n\r\N{ZERO WIDTH SPACE}\N{RIGHT-TO-LEFT OVERRIDE}")
+
+
+@pytest.mark.parametrize(
+    ("rent", "spese_cents", "line"),
+    [
+        (monthly(1100), 120_00, "1.100 €/mese + 120 € spese"),
+        (monthly(1100), None, "1.100 €/mese + spese"),
+        (monthly(1100, spese=SpeseTerm.INCLUDED), 120_00, "1.100 €/mese, spese incluse"),
+        (monthly(1100, spese=SpeseTerm.UNKNOWN), None, "1.100 €/mese (spese non indicate)"),
+        (
+            Rent(amount_cents=1250, per=RentUnit.SQUARE_METRE_MONTH, spese=SpeseTerm.INCLUDED),
+            None,
+            "12,50 €/m² al mese",
+        ),
+        (Rent(amount_cents=1_200_000, per=RentUnit.YEAR), 5050, "12.000 €/anno + 50,50 € spese"),
+        (None, 100, "canone non indicato"),
+    ],
+)
+def test_a_price_says_what_it_is_counted_per_and_what_is_in_it(
+    rent: Rent | None, spese_cents: int | None, line: str
+) -> None:
+    event = make_notification(make_listing(rent=rent, spese_cents=spese_cents))
+    assert line in digest_text(fold([event], frozenset()).entries, Language.ITALIAN, LINK).body
+
+
+@pytest.mark.parametrize(
+    ("n", "language", "words"),
+    [
+        (1, Language.RUSSIAN, "1 объявление"),
+        (3, Language.RUSSIAN, "3 объявления"),
+        (5, Language.RUSSIAN, "5 объявлений"),
+        (21, Language.RUSSIAN, "21 объявление"),
+        (2, Language.ITALIAN, "2 annunci"),
+        (1, Language.ENGLISH, "1 listing"),
+    ],
+)
+def test_counts_follow_the_languages_plurals(n: int, language: Language, words: str) -> None:
+    waiting = [make_notification(notification_id=uuid4(), flat_id=uuid4()) for _ in range(n)]
+    entries = fold(waiting, frozenset()).entries
+    assert digest_text(entries, language, LINK).body.startswith(f"*{words}*")
+    assert template_variables(entries, language, LINK) == {"1": words, "2": "Bilocale a Milano", "3": LINK}
+
+
+def test_what_is_unknown_or_doubtful_is_said_and_comes_last() -> None:
+    doubtful = make_notification(
+        make_listing(title="Dubbio", flags=(ListingFlag.RENT_IMPLAUSIBLY_LOW,)),
+        notification_id=uuid4(),
+        flat_id=uuid4(),
+        searches=searches(True, unknown=(Criterion.FURNISHING, Criterion.ENERGY_CLASS)),
+    )
+    text = digest_text(fold([doubtful, make_notification()], frozenset()).entries, Language.ITALIAN, LINK)
+    assert "2. *Dubbio*" in text.body
+    assert "Non indicato: arredo, classe energetica · Da verificare: canone molto basso" in text.body
+
+
+@pytest.mark.parametrize("language", Language)
+def test_every_language_has_words_for_everything(language: Language) -> None:
+    words = WORDINGS[language]
+    assert set(words.criteria) == set(Criterion)
+    assert set(words.property_types) == set(PropertyType) - {PropertyType.OTHER}
+    assert Offering.ROOM in words.offerings
+    message_id, notification_id = uuid4(), uuid4()
+    for purpose in DirectPurpose:
+        text = direct_text(purpose, language, message_id, notification_id)
+        assert text.marker in text.body
+        assert text.shown == (notification_id,)
+
+
+def test_money_is_written_as_the_language_writes_it() -> None:
+    assert [money(123_450, language) for language in Language] == ["1.234,50 €", "€1,234.50", "1 234,50 €"]
