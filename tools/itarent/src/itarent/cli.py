@@ -2,6 +2,7 @@
 
 import typer
 
+from itarent.audit.cli import audit
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
 from itarent.listings.cli import app as listings
@@ -13,4 +14,5 @@ app.command()(up)
 app.command()(demo)
 app.command("test")(check_and_test)
 app.command()(lock)
+app.command()(audit)
 app.add_typer(listings, name="listings")

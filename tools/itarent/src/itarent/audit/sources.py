@@ -1,9 +1,9 @@
 """Where the facts come from: Kafka's topics, and the tables of the matcher and the sender."""
 
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -100,12 +100,11 @@ class Kafka:
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
             for at in partitions:
                 consumer.seek(at, max(begins[at], (since or {}).get(at.partition, 0)))
-            for at in partitions:
-                while await consumer.position(at) < ends[at]:
-                    batches = await consumer.getmany(at, timeout_ms=1000, max_records=5000)
-                    for record in batches.get(at, ()):
-                        if isinstance(received := decode(record, by_type), Received):
-                            yield received
+            while [at for at in partitions if await consumer.position(at) < ends[at]]:
+                batches = await consumer.getmany(timeout_ms=1000, max_records=5000)
+                for record in chain.from_iterable(batches.values()):
+                    if isinstance(received := decode(record, by_type), Received):
+                        yield received
 
 
 SENDERS_EVENTS: Final[tuple[type[Event], ...]] = (NotificationSettled, MessageStatusReported)
@@ -142,9 +141,7 @@ class Tables:
     async def effects(self) -> dict[UUID, list[Effect]]:
         """The versions that took effect, by flat, each flat's in their order."""
         effects = [_effect(row) for row in await self._connection.fetch(_EFFECTS)]
-        return {
-            flat_id: list(of_flat) for flat_id, of_flat in itertools.groupby(effects, key=lambda each: each.flat_id)
-        }
+        return {flat_id: list(of_flat) for flat_id, of_flat in groupby(effects, key=lambda each: each.flat_id)}
 
     async def rows_by_flat(self) -> AsyncIterator[tuple[UUID, list[Row]]]:
         """The ledger's rows, a flat at a time, in the order of the flats' ids."""

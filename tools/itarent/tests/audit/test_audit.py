@@ -1,0 +1,177 @@
+"""The audit of a real matcher and a real ledger, on a real Kafka and PostgreSQL."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from typer.testing import CliRunner, Result
+
+from common.events import ListingPublished, NotificationRequested, SubscriptionSaved
+from common.kafka import Publisher, Received, decode
+from common.links import Links
+from common.listing import Listing, ListingStatus
+from common.postgres import open_pool
+from common.search import Range
+from common.topics import Topics
+from itarent.cli import app
+from matcher.main import matching
+from matcher.settings import Settings
+from sender.intake import Intake, Requested
+from sender.plan import Policy
+from testkit.factories import make_listing, make_search, make_subscription, monthly
+from testkit.records import records_of
+from testkit.servers import Database
+from testkit.waiting import eventually
+
+RENTERS = [UUID(int=number) for number in range(1, 6)]
+POLICY = Policy(
+    enabled=True,
+    interval=timedelta(),
+    intervals_off=False,
+    has_template=False,
+    links=Links("https://bot.example", "a-signing-key-of-tests"),
+)
+
+
+class System:
+    """A matcher that runs, a ledger that is filled when asked to, and the audit as a command."""
+
+    def __init__(self, kafka: str, topics: Topics, database: Database, publisher: Publisher) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._database = database
+        self._publisher = publisher
+
+    async def publish(self, *events: ListingPublished | SubscriptionSaved) -> None:
+        for event in events:
+            topic = self._topics.listings if isinstance(event, ListingPublished) else self._topics.subscriptions
+            await self._publisher.publish(topic, [event])
+
+    async def until_effective(self, versions: int) -> None:
+        """Wait until so many versions have taken effect."""
+
+        async def effective() -> bool:
+            return await self.execute("SELECT count(*) = $1 FROM matcher.versions", versions)
+
+        await eventually(effective)
+
+    async def fill_ledger(self) -> None:
+        """Take every notification in, as the sender does."""
+        records = await records_of(self._kafka, self._topics.notifications)
+        types: dict[str, type[Requested]] = {NotificationRequested.type: NotificationRequested}
+        received = [each for each in (decode(record, types) for record in records) if isinstance(each, Received)]
+        async with open_pool(self._database.url("sender"), "sender", size=1) as pool:
+            await Intake(pool, self._topics, POLICY).take(received)
+        await self._commit_as_sender()
+
+    async def _commit_as_sender(self) -> None:
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self._kafka, group_id="sender", enable_auto_commit=False
+        ) as consumer:
+            name = self._topics.notifications.name
+            partitions = [TopicPartition(name, number) for number in range(self._topics.notifications.partitions)]
+            consumer.assign(partitions)
+            await consumer.commit(dict(await consumer.end_offsets(partitions)))
+
+    async def execute(self, statement: str, *arguments: object) -> bool:
+        connection = await asyncpg.connect(self._database.admin_url)
+        try:
+            return bool(await connection.fetchval(statement, *arguments))
+        finally:
+            await connection.close()
+
+    async def audit(self) -> Result:
+        namespace = self._topics.listings.name.removesuffix(".listings.v1")
+        where = ["--bootstrap-servers", self._kafka, "--database-url", self._database.admin_url]
+        command = ["audit", "--json", "--namespace", namespace, *where]
+        return await asyncio.to_thread(CliRunner().invoke, app, command)  # it has an event loop of its own
+
+
+@pytest.fixture
+async def system(kafka: str, topics: Topics, database: Database) -> AsyncIterator[System]:
+    """Four renters look for a flat, a fifth for another; it appears twice, becomes cheaper, and one portal drops it."""
+    settings = Settings(
+        kafka_bootstrap_servers=kafka,
+        kafka_namespace=topics.listings.name.removesuffix(".listings.v1"),
+        database_url=database.url("matcher"),
+        http_port=0,
+    )
+    async with Publisher.connected(kafka, "test") as publisher:
+        system = System(kafka, topics, database, publisher)
+        for renter in RENTERS:
+            changes = {"search": make_search(rooms=Range(minimum=9))} if renter == RENTERS[-1] else {}
+            saved = make_subscription(subscription_id=renter, user_id=renter, **changes)
+            await system.publish(SubscriptionSaved(subscription=saved))
+        async with matching(settings):
+            for number, listing in enumerate(_listings(), start=1):
+                await system.publish(ListingPublished(listing=listing))
+                await system.until_effective(number)
+        yield system
+
+
+def _listings() -> list[Listing]:
+    elsewhere = {"listing_id": "idealista.it:1", "source": "idealista.it"}
+    return [
+        make_listing(),
+        make_listing(**elsewhere),
+        make_listing(version=2, rent=monthly(900)),
+        make_listing(version=3, status=ListingStatus.WITHDRAWN),
+    ]
+
+
+async def test_a_match_is_pending_until_the_sender_has_read_it_and_then_in_one_disposition(system: System) -> None:
+    before = await system.audit()
+    assert before.exit_code == 0, before.output
+    assert json.loads(before.stdout) == {
+        "listing_versions": 4,
+        "matches": 12,
+        "by_disposition": {"already_known": 4},
+        "pending": 8,
+        "unaccounted": 0,
+        "unexpected": 0,
+    }
+    await system.fill_ledger()
+    after = await system.audit()
+    assert after.exit_code == 0, after.output
+    assert json.loads(after.stdout) == json.loads(before.stdout) | {
+        "by_disposition": {"already_known": 4, "waiting": 8},
+        "pending": 0,
+    }
+
+
+async def test_every_forgery_is_found(system: System) -> None:
+    await system.fill_ledger()
+    for number, (forgery, found, complaint) in enumerate(FORGERIES):
+        await system.execute(forgery, RENTERS[number])
+        result = await system.audit()
+        assert result.exit_code == 1
+        balance = json.loads(result.stdout)
+        assert (balance["unaccounted"], balance["unexpected"]) == found
+        assert complaint in result.stderr
+
+
+FORGERIES = [  # each adds to what the ones before it have done
+    ("DELETE FROM sender.notifications WHERE user_id = $1 AND reason = 'new'", (1, 0), "not in the ledger"),
+    (
+        "UPDATE sender.notifications SET disposition = 'in_message' WHERE user_id = $1 AND reason = 'new'",
+        (1, 1),
+        "do not bear out",
+    ),
+    (
+        "UPDATE sender.notifications SET notification_id = $1 WHERE user_id = $1 AND reason = 'price_drop'",
+        (2, 2),
+        "no version and no search justify it",
+    ),
+    ("DELETE FROM matcher.versions WHERE version = 2 AND $1::uuid IS NOT NULL", (2, 5), "never took effect"),
+]
+
+
+def test_a_system_that_cannot_be_reached_cannot_be_audited() -> None:
+    nowhere = ["--bootstrap-servers", "127.0.0.1:1", "--database-url", "postgresql://nobody@127.0.0.1:1/none"]
+    assert CliRunner().invoke(app, ["audit", *nowhere]).exit_code == 2
+    assert CliRunner().invoke(app, ["audit"], env={"AUDIT_DATABASE_URL": ""}).exit_code == 2
