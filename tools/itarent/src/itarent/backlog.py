@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +19,13 @@ STILL_FOR: Final = 3
 
 @dataclass(frozen=True)
 class Backlog:
-    records: int  # published and not handled by a consumer group that reads them
+    lags: Mapping[str, int]  # records that were published and not handled yet, by consumer group
     messages: int  # waiting, being sent or in doubt
     events: int  # in an outbox
 
     @property
     def is_empty(self) -> bool:
-        return not (self.records or self.messages or self.events)
+        return not (any(self.lags.values()) or self.messages or self.events)
 
 
 class NotDrainedError(Exception):
@@ -62,7 +63,7 @@ async def backlog(system: System) -> Backlog:
     finally:
         await connection.close()
     lags = await asyncio.gather(*(_lag(system.addresses.kafka, group, read) for group, read in readers.items()))
-    return Backlog(records=sum(lags), messages=messages, events=events)
+    return Backlog(lags=dict(zip(readers, lags, strict=True)), messages=messages, events=events)
 
 
 _UNFINISHED = """

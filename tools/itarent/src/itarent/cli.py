@@ -3,6 +3,7 @@
 import typer
 
 from itarent.audit.cli import audit
+from itarent.bench.cli import app as bench
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
 from itarent.listings.cli import app as listings
@@ -16,3 +17,4 @@ app.command("test")(check_and_test)
 app.command()(lock)
 app.command()(audit)
 app.add_typer(listings, name="listings")
+app.add_typer(bench, name="bench")

