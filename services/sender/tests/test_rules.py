@@ -207,11 +207,6 @@ def test_without_a_limit_there_is_a_slot_for_everybody_now() -> None:
     assert rate.reserve(NOW, NOW, 0, 3).at == (NOW, NOW, NOW)
 
 
-def test_a_slot_lapses_after_a_second() -> None:
-    assert not rate.has_lapsed(NOW, NOW + timedelta(seconds=1))
-    assert rate.has_lapsed(NOW, NOW + timedelta(seconds=1.1))
-
-
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 SENDING = Progress(Stage.SENDING, MessageStatus.WAITING, 1, 0, 0, as_template=False, due_at=NOW)

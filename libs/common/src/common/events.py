@@ -94,7 +94,7 @@ class Recipient(Value):
     """How, when and whether a user may be reached. `revision` grows with each change."""
 
     user_id: UUID
-    revision: int = Field(ge=1)
+    revision: int = Field(ge=1, lt=2**63)
     phone: str | None = Field(default=None, pattern=r"^\+[1-9]\d{6,14}$", description="E.164")
     language: Language = Language.ITALIAN
     time_zone: str = "Europe/Rome"
@@ -124,7 +124,7 @@ class Card(Value):
     """What a message and a page show of a flat, without its description."""
 
     listing_id: ListingId
-    version: int
+    version: int = Field(ge=0, lt=2**63)
     source: str
     url: str | None = None
     title: str = ""
@@ -259,12 +259,12 @@ class MessageStatusReported(Event):
 
     type: ClassVar[str] = "itarent.message-status.reported.v1"
     message_id: UUID | None = Field(description="None: a callback of a message that did not carry our identifiers")
-    attempt: int | None = Field(default=None, ge=1)
+    attempt: int | None = Field(default=None, ge=1, lt=2**31)
     status: TolerantStatus
     reported_by: Literal["sender", "callback"]
     reported_at: AwareDatetime
-    message_sid: str | None = None
-    error_code: int | None = None
+    message_sid: str | None = Field(default=None, max_length=64, pattern=r"^[\x21-\x7e]+$")
+    error_code: int | None = Field(default=None, ge=0, lt=2**31)
     user_id: UUID | None = Field(default=None, description="the sender knows it, a callback does not")
     notification_ids: tuple[UUID, ...] = Field(
         default=(), description="what the message tells, when the sender reports"

@@ -1,6 +1,7 @@
 """The text of a message: how a phone shows what was found, in the user's language, within Twilio's limit."""
 
 import functools
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,9 +138,17 @@ def _block(number: int, entry: Entry, language: Language) -> str:
         _facts(card, language),
         _price(entry, language),
         _doubts(entry, words),
-        card.url if card.url and utf16_length(card.url) <= LONGEST_URL else "",
+        _url(card),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _url(card: Card) -> str:
+    url = card.url or ""
+    return url if _URL.fullmatch(url) and len(url) <= LONGEST_URL else ""
+
+
+_URL: Final = re.compile(r"https?://[\x21-\x7e]+")  # others would not be a link on the phone
 
 
 def _title(card: Card, words: Wording) -> str:
@@ -218,6 +227,7 @@ def money(cents: int, language: Language) -> str:
     return amount.replace("\N{NO-BREAK SPACE}", " ")
 
 
+@functools.lru_cache(maxsize=4096)
 def _number(n: int, language: Language) -> str:
     return numbers.format_decimal(n, locale=_locale(language))
 

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from common.events import (
     DirectPurpose,
@@ -22,11 +23,15 @@ from common.outbox import Outbox
 from common.topics import Topics
 from sender import rate
 from sender.fold import Settled
-from sender.plan import Contact, Due, End, Policy, Send, Wait, Worded, plan
+from sender.plan import Contact, Due, End, Plan, Policy, Send, Wait, Worded, plan
 from sender.rate import Channel
 
 if TYPE_CHECKING:
     from common.outbox import Connection
+
+log = structlog.get_logger()
+
+CANNOT_BE_WORDED_RETRY: Final = timedelta(minutes=10)
 
 Waiting = Sequence[tuple[UUID, NotificationRequested | None]]
 
@@ -177,15 +182,7 @@ class Ledger:
         decided = _Decided()
         contacts = dict(claimed.contacts)
         for due in claimed.due:
-            what = plan(
-                due,
-                claimed.recipients.get(due.user_id),
-                contacts.get(due.user_id, Contact()),
-                claimed.waiting.get(due.message_id, ()),
-                claimed.told.get(due.user_id, frozenset()),
-                self._policy,
-                now,
-            )
+            what = self._plan(due, claimed, contacts.get(due.user_id, Contact()), now)
             match what:
                 case Send():
                     decided.sends.append((due, what))
@@ -196,6 +193,21 @@ class Ledger:
                 case End():
                     decided.ends.append((due, what))
         return decided
+
+    def _plan(self, due: Due, claimed: _Claimed, contact: Contact, now: datetime) -> Plan:
+        try:
+            return plan(
+                due,
+                claimed.recipients.get(due.user_id),
+                contact,
+                claimed.waiting.get(due.message_id, ()),
+                claimed.told.get(due.user_id, frozenset()),
+                self._policy,
+                now,
+            )
+        except Exception:  # one message that nobody foresaw must not hold up those of everybody else
+            log.exception("a message cannot be worded, it waits", message_id=str(due.message_id))
+            return Wait(now + CANNOT_BE_WORDED_RETRY, "cannot_be_worded")
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

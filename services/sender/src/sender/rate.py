@@ -45,8 +45,3 @@ def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int) 
     free = int((now + AHEAD - first) / step) + 1 if first <= now + AHEAD else 0
     at = tuple(first + step * i for i in range(min(wanted, free)))
     return Slots(at, first + step * len(at))
-
-
-def has_lapsed(slot: datetime, now: datetime) -> bool:
-    """Whether a slot must be given up for another, since a message in it would crowd later ones."""
-    return now > slot + AHEAD

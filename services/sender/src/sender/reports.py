@@ -105,6 +105,7 @@ class _Batch:
     attempts: dict[tuple[UUID, int], _Attempt]
     changed: set[UUID] = field(default_factory=set)
     ended: list[tuple[UUID, Disposition, str]] = field(default_factory=list)
+    alerts: set[UUID] = field(default_factory=set)  # messages that failed for a fault of ours
     told: list[tuple[Reported, MessageStatus]] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     opted_out: list[tuple[UUID, str | None]] = field(default_factory=list)
@@ -319,6 +320,8 @@ def _note_change(batch: _Batch, reported: Reported, attempt: _Attempt, change: C
     batch.changed.add(message_id)
     if change.ended_as:
         batch.ended.append((message_id, change.ended_as, change.progress.detail))
+    if change.alert:
+        batch.alerts.add(message_id)
     if change.pause:
         batch.pauses.append(change.pause)
     if change.opted_out:
@@ -344,7 +347,8 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
         level("Twilio: sending is paused", reason=pause.reason, seconds=pause.duration.total_seconds())
     for message_id, disposition, detail in batch.ended:
         known = batch.progress[message_id]
-        log.error(
+        level = log.error if message_id in batch.alerts else log.warning
+        level(
             "Twilio: a message could not be sent",
             message_id=str(message_id),
             reason=detail,
