@@ -8,11 +8,11 @@ MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml service
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check lock clean
+.PHONY: help demo up test check crash bench-pipeline lock clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## the whole system with renters and listings; FRESH=1 starts over
 	@$(ITARENT) demo $(if $(FRESH),--fresh) $(ARGS)
@@ -25,6 +25,12 @@ test: .venv/ready  ## every check and every test that CI runs
 
 check: .venv/ready  ## what is quick: format, lint, types, imports, lock
 	@$(ITARENT) test --quick
+
+crash: .venv/ready  ## kill every service again and again while listings flow; SEEDS=10 runs ten different times
+	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)
+
+bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of real rentals
+	@$(ITARENT) bench pipeline $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz) $(ARGS)
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)

@@ -239,6 +239,16 @@ async def test_a_batch_that_comes_again_writes_no_second_dead_letter(
     assert [offset_of(letter) for letter in letters] == [5, 6]
 
 
+async def test_of_two_readers_of_a_topic_one_keeps_its_dead_letters(
+    publisher: Publisher, kafka: str, topics: Topics
+) -> None:
+    keeper = Reader(publisher, topics.listings, ListingPublished)
+    other = Reader(publisher, topics.listings, ListingPublished, keeps_dead_letters=False)
+    for reader in (keeper, other):
+        assert await reader.read([record(b"{")]) == []
+    assert len(await records_of(kafka, topics.listings.dead_letters)) == 1
+
+
 async def test_too_many_dead_letters_in_a_row_stop_the_line(publisher: Publisher, kafka: str, topics: Topics) -> None:
     reader = Reader(publisher, topics.listings, ListingPublished)
     reader.most_in_a_row = 3

@@ -254,13 +254,18 @@ class Reader(Generic[EventT]):
 
     When `most_in_a_row` records in a row are invalid, reading stops (LineStoppedError, and the batch comes again, until
     somebody starts the service anew), since then more likely the reader is broken than all of the writers.
+
+    Of several services that read one topic one keeps its dead letters; the others pass them over (`keeps_dead_letters` False).
     """
 
     most_in_a_row = 1000
 
-    def __init__(self, publisher: Publisher, topic: Topic, *types: type[EventT]) -> None:
+    def __init__(
+        self, publisher: Publisher, topic: Topic, *types: type[EventT], keeps_dead_letters: bool = True
+    ) -> None:
         self._publisher = publisher
         self._topic = topic
+        self._keeps_dead_letters = keeps_dead_letters
         self._types = {each.type: each for each in types}
         self._in_a_row = 0
         self._settled: dict[int, int] = {}  # per partition: the last offset whose dead letters are published
@@ -292,7 +297,7 @@ class Reader(Generic[EventT]):
         return bool(record.offset > self._settled.get(record.partition, -1))
 
     async def _dead_letter(self, invalid: Sequence[Invalid]) -> None:
-        if not invalid:
+        if not invalid or not self._keeps_dead_letters:
             return
         await self._publisher.publish_encoded([_dead_letter(self._topic, bad) for bad in invalid])
         events_dead_lettered.labels(self._topic.name).inc(len(invalid))

@@ -32,12 +32,13 @@ def subscribe(
 ) -> None:
     """Declare the api's subscribers on a broker that has not started."""
     inbound = Reader(publisher, topics.inbound_messages, InboundMessageReceived)
-    listings = Reader(publisher, topics.listings, ListingPublished)
+    # Dead letters of the other topics are kept by the service that the topic is for.
+    listings = Reader(publisher, topics.listings, ListingPublished, keeps_dead_letters=False)
     notifications = Reader[NotificationRequested | DirectMessageRequested](
-        publisher, topics.notifications, NotificationRequested, DirectMessageRequested
+        publisher, topics.notifications, NotificationRequested, DirectMessageRequested, keeps_dead_letters=False
     )
     statuses = Reader[MessageStatusReported | NotificationSettled](
-        publisher, topics.message_statuses, MessageStatusReported, NotificationSettled
+        publisher, topics.message_statuses, MessageStatusReported, NotificationSettled, keeps_dead_letters=False
     )
 
     def member(name: str) -> str | None:
