@@ -255,7 +255,7 @@ class Reader(Generic[EventT]):
     When `most_in_a_row` records in a row are invalid, reading stops (LineStoppedError, and the batch comes again, until
     somebody starts the service anew), since then more likely the reader is broken than all of the writers.
 
-    Of several services that read one topic one keeps its dead letters; the others pass them over (`keeps_dead_letters` False).
+    Of several services that read a topic one keeps its dead letters; the others pass them over.
     """
 
     most_in_a_row = 1000
