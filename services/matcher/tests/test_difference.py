@@ -82,6 +82,11 @@ def told(history: Sequence[Listing | str], search: Search = UP_TO_1200) -> list[
             [NEW, None],
             id="euros per square metre are no rent",
         ),
+        pytest.param(
+            [at(1, rent=monthly(0)), at(2, rent=monthly(0), title="Affare")],
+            [NEW, None],
+            id="for nothing, and still so",
+        ),
         pytest.param([at(1), at(2, **OTHER_PORTAL)], [NEW, None], id="seen on a second portal"),
         pytest.param([at(1), at(2, **OTHER_PORTAL, rent=monthly(1000))], [NEW, DROP], id="cheaper on a second portal"),
         pytest.param([at(1), withdrawn(2)], [NEW, GONE], id="withdrawn"),

@@ -1,6 +1,7 @@
 """The matcher as it runs: listings and searches in, notifications out, on a real Kafka and a real PostgreSQL."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from common.listing import Listing, ListingStatus
 from common.search import Alert, Subscription, SubscriptionStatus
 from common.topics import Topics
 from matcher.main import matching
+from matcher.searches import Searches, TopicMissingError
 from matcher.settings import Settings
 from testkit.factories import USER_ID, make_listing, make_subscription, monthly
 from testkit.records import records_of
@@ -227,6 +229,13 @@ async def test_every_version_is_recorded_with_the_searches_it_was_matched_agains
     await administrator.close()
     assert len(position) == settings.topics.subscriptions.partitions
     assert sum(position) == 20
+
+
+async def test_a_matcher_without_topics_says_so(kafka: str, topics: Topics) -> None:
+    missing = dataclasses.replace(topics.subscriptions, name=f"{topics.subscriptions.name}.missing")
+    with pytest.raises(TopicMissingError, match="create the topics"):
+        async with Searches.loaded(kafka, missing):
+            pass
 
 
 async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: Settings, world: World) -> None:

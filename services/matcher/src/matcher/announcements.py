@@ -11,17 +11,17 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from common.events import MatchedSearch, NotificationRequested, Reason, card_of, notification_id_of
-from common.explain import Decision, decide, match
+from common.explain import match
 from common.listing import Listing
-from common.rules import RULES
-from common.search import Criterion, Search, Subscription
+from common.rules import RULES, Finding
+from common.search import Criterion, Search, Subscription, UnknownPolicy
 from matcher.difference import ALERT_OF, Change, reason_for
 from matcher.index import Index
 
 matches = Counter("itarent_matcher_matches_total", "Searches that are told of a listing, by reason", ["reason"])
 
 AT_ONCE: Final = 200
-"""So many searches are looked at before the event loop gets its turn: a flat that all of Milano wants takes a while."""
+"""How much is done before the event loop gets its turn: a flat that all of Milano wants takes a while."""
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ async def announcements(change: Change, index: Index, now: dt.datetime) -> Async
         return
     told = await _told(change, listing, index)
     card = card_of(listing)
-    for (user_id, reason), searches in told.items():
+    async for (user_id, reason), searches in _unhurried(told.items()):
         if reason is Reason.WITHDRAWN or any(search.alert for search in searches):
             yield NotificationRequested(
                 notification_id=notification_id_of(change.flat_id, user_id, reason, listing),
@@ -80,7 +80,7 @@ def _unknown(search: Search, listing: Listing) -> tuple[Criterion, ...]:
     return tuple(
         rule.criterion
         for rule in RULES
-        if (finding := rule.judge(search, listing)) and decide(finding, rule.policy(search)) is Decision.FLAGGED
+        if rule.judge(search, listing) is Finding.UNKNOWN and rule.policy(search) is UnknownPolicy.FLAG
     )
 
 

@@ -123,7 +123,7 @@ def reason_for(change: Change, matches: Matches) -> Reason | None:
     if not listing.active:
         return Reason.WITHDRAWN
     if any(matches(known.offered) for known in change.before if known.offered):
-        return Reason.PRICE_DROP if change.previous_rent_cents else None
+        return Reason.PRICE_DROP if change.previous_rent_cents is not None else None
     if any(matches(known.taken_down) for known in change.before if known.taken_down):
         return Reason.RETURNED
     return Reason.NEW
@@ -196,4 +196,4 @@ def _comparable_rent(listing: Listing | None) -> int | None:
 
 
 def _is_drop(rent: int, lowest: int) -> bool:
-    return rent * 100 <= lowest * (100 - DROP_PERCENT)
+    return rent < lowest and rent * 100 <= lowest * (100 - DROP_PERCENT)

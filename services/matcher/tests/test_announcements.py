@@ -1,0 +1,80 @@
+"""Who is told of a change, and of what."""
+
+import asyncio
+import time
+from uuid import UUID
+
+from common.events import NotificationRequested, Reason
+from common.explain import explain
+from common.listing import Listing, ListingStatus
+from common.search import Alert, Subscription
+from matcher.announcements import announcements
+from matcher.difference import Flat, Origin, Published
+from matcher.index import Index
+from testkit.factories import FLAT_ID, NOW, USER_ID, make_listing, make_search, make_subscription, monthly
+
+DROPPED = make_listing(version=2, rent=monthly(900))
+WITHDRAWN = make_listing(version=2, status=ListingStatus.WITHDRAWN)
+
+
+async def told(*versions: Listing, subscriptions: list[Subscription]) -> list[NotificationRequested]:
+    """Of the last version."""
+    index, flat = Index(), Flat(FLAT_ID)
+    for subscription in subscriptions:
+        index.add(subscription)
+    *_, change = [flat.take(Published(each.listing_id, each, Origin(0, each.version))) for each in versions]
+    assert change
+    return [each async for each in announcements(change, index, NOW)]
+
+
+async def test_who_asks_for_new_flats_only_is_not_told_of_a_drop() -> None:
+    only_new = make_subscription(alerts={Alert.NEW})
+    assert [each.reason for each in await told(make_listing(), subscriptions=[only_new])] == [Reason.NEW]
+    assert await told(make_listing(), DROPPED, subscriptions=[only_new]) == []
+
+
+async def test_of_a_withdrawal_all_are_told_and_whether_they_asked() -> None:
+    asks = make_subscription(alerts={Alert.WITHDRAWN})
+    does_not = make_subscription(subscription_id=UUID(int=2), user_id=UUID(int=2))
+    notifications = await told(make_listing(), WITHDRAWN, subscriptions=[asks, does_not])
+    assert {each.user_id: each.searches[0].alert for each in notifications} == {USER_ID: True, UUID(int=2): False}
+
+
+async def test_two_searches_of_a_user_with_different_reasons_make_two_notifications() -> None:
+    wider = make_subscription()
+    narrow = make_subscription(subscription_id=UUID(int=2), search=make_search(rent={"maximum_cents": 950_00}))
+    notifications = await told(make_listing(), DROPPED, subscriptions=[wider, narrow])
+    assert {each.reason for each in notifications} == {Reason.PRICE_DROP, Reason.NEW}
+    assert len({each.notification_id for each in notifications}) == 2
+    assert {each.reason: each.previous_rent_cents for each in notifications} == {
+        Reason.PRICE_DROP: 1100_00,
+        Reason.NEW: None,
+    }
+
+
+async def test_a_notification_names_the_criteria_that_the_listing_leaves_open() -> None:
+    vague = make_listing(rooms=None, area_m2=None)
+    ((notification,), expected) = (
+        await told(vague, subscriptions=[make_subscription()]),
+        explain(make_search(), vague).unknown,
+    )
+    assert notification.searches[0].unknown == expected
+    assert len(expected) == 2
+
+
+async def test_a_flat_that_thousands_want_leaves_the_event_loop_its_turns() -> None:
+    users = [UUID(int=number) for number in range(4000)]
+    crowd = [make_subscription(subscription_id=user, user_id=user) for user in users]
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - begun)
+
+    watching = asyncio.create_task(watch())
+    assert len(await told(make_listing(), subscriptions=crowd)) == 4000
+    watching.cancel()
+    assert longest < 0.05
