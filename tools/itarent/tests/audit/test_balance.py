@@ -1,6 +1,5 @@
 """Ledgers that are right, and forged ones: whatever is missing, added or changed is found."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -11,7 +10,7 @@ from common.events import Disposition, Reason, notification_id_of
 from common.listing import Listing, ListingStatus
 from common.search import Alert, RentLimit, Subscription
 from itarent.audit.balance import Auditor, Balance, Fault
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told, Unread
+from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
 from itarent.audit.replay import turns
 from itarent.audit.run import without_effect
 from itarent.audit.searches import Saved, Searches
@@ -22,7 +21,6 @@ LISTING = make_listing()
 CHEAPER = make_listing(version=2, rent=monthly(900))
 GONE = make_listing(version=3, status=ListingStatus.WITHDRAWN)
 SAVED = make_subscription()
-NOTHING_UNREAD = Unread(defaultdict(lambda: 10**9))
 
 
 def _row(listing: Listing = LISTING, reason: Reason = Reason.NEW, user_id: UUID = USER_ID) -> Row:
@@ -46,12 +44,12 @@ def _balance(
     saved: Iterable[Subscription] = (SAVED,),
     *,
     told: Told | None = None,
-    unread: Unread = NOTHING_UNREAD,
+    unread: frozenset[UUID] = frozenset(),
     position: int = 100,
     in_flight: frozenset[ListingVersion] = frozenset(),
 ) -> Balance:
     searches = Searches(Saved(each.subscription_id, each, 0, offset) for offset, each in enumerate(saved))
-    auditor = Auditor(searches, told or Told(), unread, in_flight)
+    auditor = Auditor(searches, told or Told(), unread=unread, in_flight=in_flight)
     effects = [
         (
             Effect(
@@ -116,8 +114,7 @@ def test_a_missing_row_is_found() -> None:
 
 
 def test_a_row_that_the_sender_has_not_read_yet_is_pending() -> None:
-    unread = Unread({}, frozenset({_row().notification_id}))
-    balance = _balance([], unread=unread)
+    balance = _balance([], unread=frozenset({_row().notification_id}))
     assert balance.balanced
     assert balance.pending == 1
 

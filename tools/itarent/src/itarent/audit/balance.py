@@ -10,7 +10,7 @@ from uuid import UUID
 
 from common.events import Disposition, Reason, notification_id_of
 from common.search import Alert, Subscription
-from itarent.audit.facts import ListingVersion, Row, Told, Unread
+from itarent.audit.facts import ListingVersion, Row, Told
 from itarent.audit.replay import Known, Turn, said_to
 from itarent.audit.searches import Searches
 
@@ -77,10 +77,13 @@ class Balance:
 class Auditor:
     """Balances flats, one after the other.
 
-    `in_flight` are versions that were published and have not yet taken effect: they may already be told of.
+    What is under way is no fault: `unread` are notifications that the sender has not taken in, `in_flight` versions
+    that the matcher is not done with, although it may already have told of them.
     """
 
-    def __init__(self, searches: Searches, told: Told, unread: Unread, in_flight: AbstractSet[ListingVersion]) -> None:
+    def __init__(
+        self, searches: Searches, told: Told, *, unread: AbstractSet[UUID], in_flight: AbstractSet[ListingVersion]
+    ) -> None:
         self.balance = Balance()
         self._searches = searches
         self._told = told
@@ -123,7 +126,7 @@ class Auditor:
     def _account(self, notification_id: UUID, row: Row | None, matches: int, problem: Problem) -> None:
         if row:
             self.balance.by_disposition[row.disposition] += matches
-        elif notification_id in self._unread.notifications:
+        elif notification_id in self._unread:
             self.balance.pending += matches
         else:
             self.balance.miss(matches, problem)

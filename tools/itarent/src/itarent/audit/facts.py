@@ -1,8 +1,6 @@
 """What the audit reads: the versions that took effect, the ledger's rows, and what the sender has told of them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -59,15 +57,3 @@ class Told:
     settled: defaultdict[UUID, set[Disposition]] = field(default_factory=lambda: defaultdict(set))
     in_messages: set[UUID] = field(default_factory=set)
     shown: set[UUID] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Unread:
-    """What was published and not taken in when the audit began: it is pending, not missing."""
-
-    next_listings: Mapping[int, int]
-    """Per partition of the listings' topic, the offset that the matcher reads next."""
-    notifications: AbstractSet[UUID] = frozenset()
-
-    def holds(self, origin: Origin) -> bool:
-        return origin.offset >= self.next_listings.get(origin.partition, 0)

@@ -17,18 +17,19 @@ Versions = Mapping[Origin, Published]
 async def audit(kafka: Kafka, database_url: str) -> Balance:
     """The balance of a system, which may be running.
 
-    First how far the services have read, then their tables at one moment, then the topics: whatever is under way
-    meanwhile is found pending or already told, and not missing.
+    First how far the services have read, then their tables at one moment, then the topics: whatever the tables hold
+    was published before, and what the services did not yet read is pending, not missing.
     """
-    unread = await kafka.unread()
+    progress = await kafka.progress()
     async with Tables.at_one_moment(database_url) as tables:
         effects = await tables.effects()
         told = await tables.told()
         await kafka.add_told(told)
         published = await kafka.listings()
         missed = without_effect(published, chain.from_iterable(effects.values()))
-        in_flight = {each.of for origin, each in missed.items() if unread.holds(origin)}
-        auditor = Auditor(Searches(await kafka.subscriptions()), told, unread, in_flight)
+        in_flight = {each.of for origin, each in missed.items() if not progress.has_reached(origin)}
+        unread = await kafka.notifications_since(progress)
+        auditor = Auditor(Searches(await kafka.subscriptions()), told, unread=unread, in_flight=in_flight)
         async for flat_id, of_flat, rows in _flats(effects, tables):
             if all(effect.origin in published for effect in of_flat):
                 auditor.audit(flat_id, list(turns(_with_listings(of_flat, published))), rows)

@@ -22,7 +22,7 @@ from common.events import (
 from common.kafka import Received, decode
 from common.listing import Listing
 from common.topics import Topic, Topics
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told, Unread
+from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
 from itarent.audit.searches import Saved
 
 EventT = TypeVar("EventT", bound=Event)
@@ -41,6 +41,17 @@ class Published:
         return ListingPublished.model_validate_json(self.json).listing if self.json else None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """The offsets that are read next, per partition: of listings by the matcher, of notifications by the sender."""
+
+    listings: Mapping[int, int]
+    notifications: Mapping[int, int]
+
+    def has_reached(self, origin: Origin) -> bool:
+        return origin.offset < self.listings.get(origin.partition, 0)
+
+
 class Kafka:
     """The topics of one system, read without a group: nothing is committed."""
 
@@ -48,12 +59,17 @@ class Kafka:
         self._bootstrap_servers = bootstrap_servers
         self._topics = topics
 
-    async def unread(self) -> Unread:
-        """What the matcher and the sender have not yet taken in."""
-        listings = await self._next_offsets("matcher", self._topics.listings)
-        notifications = await self._next_offsets("sender", self._topics.notifications)
-        tail = self._received(self._topics.notifications, NotificationRequested, since=notifications)
-        return Unread(listings, frozenset([each.event.notification_id async for each in tail if each.event]))
+    async def progress(self) -> Progress:
+        """How far the matcher and the sender have read."""
+        return Progress(
+            listings=await self._next_offsets("matcher", self._topics.listings),
+            notifications=await self._next_offsets("sender", self._topics.notifications),
+        )
+
+    async def notifications_since(self, progress: Progress) -> frozenset[UUID]:
+        """The ids of notifications that the sender had not read."""
+        unread = self._received(self._topics.notifications, NotificationRequested, since=progress.notifications)
+        return frozenset([each.event.notification_id async for each in unread if each.event])
 
     async def _next_offsets(self, group: str, topic: Topic) -> dict[int, int]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
