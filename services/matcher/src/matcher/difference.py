@@ -6,6 +6,7 @@ was known. That needs no memory per user, and a search that is saved today is no
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -80,7 +81,7 @@ class Change:
     before: tuple[Known, ...]
     tombstone: bool
 
-    @property
+    @cached_property
     def announced_by(self) -> tuple[Listing, ...]:
         """The listings of which one at least is matched by every search that may be told."""
         if self.listing is None:
@@ -89,14 +90,13 @@ class Change:
             return tuple(known.content for known in self.before if known.content) if self._last_one_gone else ()
         return () if self._says_the_same else (self.listing,)
 
-    @property
+    @cached_property
     def previous_rent_cents(self) -> int | None:
         """If the rent has dropped: the lowest one that was asked for the flat, on the same terms, before."""
         rent = _comparable_rent(self.listing)
-        asked = [
-            lowest for known in self.before if known.active and (lowest := _lowest_on_terms_of(self.listing, known))
-        ]
-        return min(asked) if asked and rent is not None and _is_drop(rent, min(asked)) else None
+        asked = [_lowest_on_terms_of(self.listing, known) for known in self.before if known.active]
+        lowest = min((each for each in asked if each is not None), default=None)
+        return lowest if rent is not None and lowest is not None and _is_drop(rent, lowest) else None
 
     @property
     def _last_one_gone(self) -> bool:
@@ -152,11 +152,10 @@ class Flat:
 def _published(listing: Listing, known: Known | None, origin: Origin) -> Known | None:
     if known and known.version >= listing.version:
         return None
-    content, lowest = (known.content, known.lowest_rent_cents) if known else (None, None)
     if listing.active:
-        lowest = _lowest_rent(listing, known)
-        content = listing
-    return Known(listing.listing_id, listing.version, listing.active, content, lowest, origin)
+        return Known(listing.listing_id, listing.version, True, listing, _lowest_rent(listing, known), origin)
+    content, lowest = (known.content, known.lowest_rent_cents) if known else (None, None)
+    return Known(listing.listing_id, listing.version, False, content, lowest, origin)
 
 
 def _gone(known: Known | None, tombstone: Published) -> Known | None:

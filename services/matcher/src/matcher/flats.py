@@ -79,6 +79,17 @@ def same_flat(one: Advertisement, other: Advertisement) -> JoinReason | None:
     return None
 
 
+def assign(new: Iterable[Advertisement], flats: Mapping[UUID, Collection[Advertisement]]) -> dict[ListingId, UUID]:
+    """The flat of each new advertisement, one after the other, so that two of one batch may meet as well."""
+    members = {flat_id: list(each) for flat_id, each in flats.items()}
+    assigned: dict[ListingId, UUID] = {}
+    for advertisement in new:
+        flat_id = flat_of(advertisement, members)
+        members.setdefault(flat_id, []).append(advertisement)
+        assigned[advertisement.listing_id] = flat_id
+    return assigned
+
+
 def flat_of(new: Advertisement, flats: Mapping[UUID, Collection[Advertisement]]) -> UUID:
     """The flat, of those that are known, that a new advertisement is of; else a flat of its own.
 
@@ -148,14 +159,3 @@ def _cost_the_same(one: Advertisement, other: Advertisement) -> bool:
         return False
     lower, higher = sorted((one.rent_cents, other.rent_cents))
     return higher * 100 <= lower * (100 + RENT_TOLERANCE_PERCENT)
-
-
-def assign(new: Iterable[Advertisement], flats: Mapping[UUID, Collection[Advertisement]]) -> dict[ListingId, UUID]:
-    """The flat of each new advertisement, one after the other, so that two of one batch may meet as well."""
-    members = {flat_id: list(each) for flat_id, each in flats.items()}
-    assigned: dict[ListingId, UUID] = {}
-    for advertisement in new:
-        flat_id = flat_of(advertisement, members)
-        members.setdefault(flat_id, []).append(advertisement)
-        assigned[advertisement.listing_id] = flat_id
-    return assigned

@@ -48,14 +48,14 @@ class Store:
                 for key, each in sorted(seen.items())
                 if key not in known or known[key].is_changed_by(each, latest[key].version)
             ]
-            rows = await connection.fetch(
+            assigned = await connection.fetch(
                 _ASSIGN,
                 [each.listing_id for each in changed],
                 [flat_ids[each.listing_id] for each in changed],
                 [latest[each.listing_id].version for each in changed],
                 [each.model_dump(mode="json") for each in changed],
             )
-        flat_ids |= {row["listing_id"]: row["flat_id"] for row in rows}
+        flat_ids |= {row["listing_id"]: row["flat_id"] for row in assigned}
         return {each.listing_id: flat_ids[each.listing_id] for each in published if each.listing_id in flat_ids}
 
     @contextlib.asynccontextmanager
