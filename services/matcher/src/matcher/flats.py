@@ -5,6 +5,7 @@ advertisements meet only within a block (comune, area, rooms), on an agency's re
 together, and whatever contradicts keeps them apart. Texts do not count: agencies use one text for many flats.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Final
@@ -82,24 +83,35 @@ def same_flat(one: Advertisement, other: Advertisement) -> JoinReason | None:
 def assign(new: Iterable[Advertisement], flats: Mapping[UUID, Collection[Advertisement]]) -> dict[ListingId, UUID]:
     """The flat of each new advertisement, one after the other, so that two of one batch may meet as well."""
     members = {flat_id: list(each) for flat_id, each in flats.items()}
+    in_block: defaultdict[str | None, set[UUID]] = defaultdict(set)
+    for flat_id, each in flats.items():
+        for advertisement in each:
+            in_block[advertisement.block].add(flat_id)
     assigned: dict[ListingId, UUID] = {}
     for advertisement in new:
-        flat_id = flat_of(advertisement, members)
+        flat_id = flat_of(advertisement, {known: members[known] for known in in_block[advertisement.block]})
         members.setdefault(flat_id, []).append(advertisement)
+        in_block[advertisement.block].add(flat_id)
         assigned[advertisement.listing_id] = flat_id
     return assigned
 
 
 def flat_of(new: Advertisement, flats: Mapping[UUID, Collection[Advertisement]]) -> UUID:
-    """The flat, of those that are known, that a new advertisement is of; else a flat of its own.
+    """The flat, of those that are known in its block, that a new advertisement is of; else a flat of its own.
 
     It must be at one with every advertisement of the flat, not only with the one that it resembles.
     """
+    if new.block is None:
+        return _own_flat(new)
     joined = {flat_id: reason for flat_id, members in flats.items() if (reason := _joins(new, members))}
     for reason in JoinReason:
         if fitting := sorted(flat_id for flat_id, why in joined.items() if why is reason):
             return fitting[0]
-    return uuid5(NAMESPACE, f"flat/{new.listing_id}")
+    return _own_flat(new)
+
+
+def _own_flat(advertisement: Advertisement) -> UUID:
+    return uuid5(NAMESPACE, f"flat/{advertisement.listing_id}")
 
 
 def _joins(new: Advertisement, members: Collection[Advertisement]) -> JoinReason | None:
