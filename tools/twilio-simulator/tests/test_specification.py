@@ -1,13 +1,9 @@
 """What Twilio's own OpenAPI specification says of the simulator's requests and answers."""
 
 import json
-import os
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -16,42 +12,18 @@ from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
+from testkit.specification import ACCOUNT, MESSAGE, MESSAGES, needs_specification, request_to_twilio, specification_of
 from twilio_simulator import SimulatorClient, running_simulator
 
 ANNA = "+393335550101"
-SPECIFICATION = Path(
-    os.environ.get("TWILIO_SPECIFICATION", Path(__file__).parents[4] / "shared/twilio/twilio_api_v2010.json")
-)
-PATHS = (
-    "/2010-04-01/Accounts/{AccountSid}/Messages.json",
-    "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json",
-    "/2010-04-01/Accounts/{Sid}.json",
-)
 FORM = "application/x-www-form-urlencoded"
 
-pytestmark = [
-    pytest.mark.skipif(not SPECIFICATION.exists() and "CI" not in os.environ, reason="no TWILIO_SPECIFICATION"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
-
-
-def part_of(document: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
-    """The document with these paths only, and the schemas that they reach: the whole takes minutes to load."""
-    schemas = document["components"]["schemas"]
-    kept: dict[str, Any] = {}
-    waiting: list[Any] = [document["paths"][path] for path in paths]
-    while waiting:
-        for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(waiting.pop())):
-            if name not in kept:
-                kept[name] = schemas[name]
-                waiting.append(schemas[name])
-    components = document["components"] | {"schemas": kept}
-    return document | {"paths": {path: document["paths"][path] for path in paths}, "components": components}
+pytestmark = [needs_specification, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture(scope="module")
 def specification() -> OpenAPI:
-    return OpenAPI.from_dict(part_of(json.loads(SPECIFICATION.read_text()), PATHS))
+    return specification_of(MESSAGES, MESSAGE, ACCOUNT)
 
 
 @dataclass
@@ -83,17 +55,7 @@ class Account:
             method, f"{self.simulator.base_url}{uri}", data=body, headers=headers
         ) as response:
             answer = MockResponse(await response.read(), response.status, content_type="application/json")
-        parts = urlsplit(uri)
-        request = MockRequest(
-            "https://api.twilio.com",
-            method,
-            parts.path,
-            args=dict(parse_qsl(parts.query)),
-            headers=headers,
-            data=body,
-            content_type=FORM if body else "",
-        )
-        return Exchange(request, answer)
+        return Exchange(request_to_twilio(method, uri, headers, body), answer)
 
     async def create(self, *parameters: tuple[str, str]) -> Exchange:
         form = {"To": f"whatsapp:{ANNA}", "From": self.simulator.sender, "Body": "Ciao"}
