@@ -18,7 +18,7 @@ from common.kafka import Received
 from common.links import Links
 from common.postgres import open_pool
 from common.topics import Topics
-from sender.dispatch import Dispatcher, Limits
+from sender.dispatch import Callback, Dispatcher, Limits
 from sender.intake import Intake, Requested
 from sender.ledger import Ledger
 from sender.plan import Policy
@@ -37,6 +37,7 @@ POLICY = Policy(
     has_template=False,
     links=Links("https://bot.example", "a-signing-key-of-tests"),
 )
+CALLBACK = Callback("http://127.0.0.1:9/twilio/status")
 TEMPLATE = "HX" + "0" * 32
 
 
@@ -94,6 +95,7 @@ class Sender:
     base_url: str = ""
     token: str = ""
     template_sid: str | None = None
+    callback: Callback = CALLBACK
     intake: Intake = field(init=False)
     ledger: Ledger = field(init=False)
     reports: Reports = field(init=False)
@@ -164,7 +166,7 @@ class Sender:
                 self.reports,
                 twilio,
                 Limits(self.in_flight, self.lease, timedelta(seconds=self.timeout_s), poll=timedelta(seconds=0.05)),
-                callback_url="http://127.0.0.1:9/twilio/status",
+                callback=self.callback,
                 template_sid=self.template_sid,
             )
 

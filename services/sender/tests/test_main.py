@@ -32,6 +32,7 @@ from twilio_simulator import Fault, FaultKind, SimulatorClient
 from .conftest import TOPICS, direct_for, flat_for, renter
 
 Environment = dict[str, str]
+VERIFY_TOKEN = "a-verify-token-of-tests"
 COMMAND = [sys.executable, "-m", "sender"]
 
 
@@ -49,6 +50,7 @@ def environment(kafka: str, topics: Topics, database: Database, simulator: Simul
         "WHATSAPP_PHONE_NUMBER_ID": simulator.sender,
         "WHATSAPP_BUSINESS_ACCOUNT_ID": account,
         "WEBHOOK_PUBLIC_URL": "http://127.0.0.1:9",
+        "WHATSAPP_WEBHOOK_VERIFY_TOKEN": VERIFY_TOKEN,
         "PUBLIC_URL": "https://bot.example",
         "LINK_SIGNING_KEY": "a-signing-key-of-tests",
         "SENDER_LEASE_SECONDS": "3",
@@ -71,6 +73,7 @@ async def started(environment: Environment, folder: Path) -> AsyncIterator["subp
     logged = log_file.read_text()
     assert ended in (0, -signal.SIGKILL), logged
     assert "+39333" not in logged
+    assert VERIFY_TOKEN not in logged
 
 
 def _serves(environment: Environment) -> bool:

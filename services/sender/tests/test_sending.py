@@ -20,6 +20,7 @@ from common.events import (
     Reason,
 )
 from common.listing import Listing
+from sender.dispatch import Callback
 from sender.outcomes import Accepted, OptedOut, failure_of
 from sender.reports import Reported, Source, reported_status
 from sender.schedule import MISCONFIGURED_RETRY
@@ -52,6 +53,20 @@ async def test_a_flat_is_texted_once_with_its_link(sender: Sender) -> None:
     assert report["type"] == MessageStatusReported.type
     assert (report["status"], report["user_id"]) == ("queued", str(anna.user_id))
     assert report["notification_ids"] == report["shown_notification_ids"] == [str(event.notification_id)]
+
+
+async def test_the_address_of_callbacks_carries_the_token_that_the_webhook_demands(sender: Sender) -> None:
+    callback = Callback("https://hooks.example.org/twilio/status", "to be escaped: & and ü")
+    assert "escaped" not in repr(callback)
+    await sender.know(anna := renter())
+    await sender.tell(event := flat_for(anna.user_id))
+    async with sender.but(callback=callback).dispatching():
+        message = await sender.until(event, stage="taken")
+    [accepted] = await sender.simulator.messages()
+    assert accepted.status_callback == (
+        f"https://hooks.example.org/twilio/status?n={message['message_id']}&a=1"
+        "&t=to+be+escaped%3A+%26+and+%C3%BC#rc=3&rp=all"
+    )
 
 
 async def test_flats_that_come_together_are_one_message_and_honest_about_what_is_not_shown(sender: Sender) -> None:

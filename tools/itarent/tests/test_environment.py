@@ -26,7 +26,14 @@ def test_nothing_stray_of_the_callers_environment_reaches_a_service(monkeypatch:
     monkeypatch.setenv("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "stray")
     told = environments(ADDRESSES, Credentials(), "itarent")
     assert set(told) == {SIMULATOR, *SERVICES}
-    assert not any({"TWILIO_EDGE", "WHATSAPP_WEBHOOK_VERIFY_TOKEN"} & set(env) for env in told.values())
+    assert not any("TWILIO_EDGE" in env or "stray" in env.values() for env in told.values())
+
+
+def test_every_address_that_twilio_is_given_carries_the_token_that_the_webhook_demands() -> None:
+    told = environments(ADDRESSES, Credentials(), "itarent")
+    demanded = told["status-webhook"]["WHATSAPP_WEBHOOK_VERIFY_TOKEN"]
+    assert told["sender"]["WHATSAPP_WEBHOOK_VERIFY_TOKEN"] == demanded
+    assert told[SIMULATOR]["INBOUND_WEBHOOK_URL"].endswith(f"/twilio/inbound?t={demanded}")
 
 
 def test_no_service_is_told_the_database_administrators_password() -> None:

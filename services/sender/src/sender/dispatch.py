@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 import asyncpg
@@ -52,6 +53,21 @@ class Limits:
     poll: timedelta = timedelta(seconds=1)  # a net only: whoever makes something due wakes the dispatcher
 
 
+@dataclass(frozen=True)
+class Callback:
+    """The address at which Twilio tells what becomes of a message; the webhook may demand a token in it."""
+
+    url: str
+    verify_token: str | None = field(default=None, repr=False)
+
+    def of(self, call: Call) -> str:
+        query = {"n": str(call.message_id), "a": str(call.attempt)}
+        if self.verify_token:
+            query["t"] = self.verify_token
+        # After the `#` stands how Twilio is to repeat a callback that was not answered.
+        return f"{self.url}?{urlencode(query)}#rc=3&rp=all"
+
+
 class Dispatcher:
     """One replica's dispatcher. What it has begun is finished or parked before it ends."""
 
@@ -62,14 +78,14 @@ class Dispatcher:
         twilio: Twilio,
         limits: Limits,
         *,
-        callback_url: str,
+        callback: Callback,
         template_sid: str | None,
     ) -> None:
         self._ledger = ledger
         self._reports = reports
         self._twilio = twilio
         self._limits = limits
-        self._callback_url = callback_url
+        self._callback = callback
         self._template_sid = template_sid
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
@@ -170,8 +186,7 @@ class Dispatcher:
         return outcome
 
     def _request(self, call: Call) -> Request:
-        # After the `#` stands how Twilio is to repeat a callback that was not answered.
-        callback = f"{self._callback_url}?n={call.message_id}&a={call.attempt}#rc=3&rp=all"
+        callback = self._callback.of(call)
         if call.worded.body is None:
             return Request(call.to, callback, content_sid=self._template_sid, content_variables=call.worded.variables)
         return Request(call.to, callback, body=call.worded.body)

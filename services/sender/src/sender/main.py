@@ -15,7 +15,7 @@ from common.postgres import migrate, open_pool
 from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
-from sender.dispatch import Dispatcher, Limits, follow_wakes
+from sender.dispatch import Callback, Dispatcher, Limits, follow_wakes
 from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.ledger import Ledger
@@ -57,7 +57,7 @@ async def sender(settings: Settings) -> None:
             reports,
             twilio,
             limits_of(settings),
-            callback_url=f"{settings.webhook_public_url}/twilio/status",
+            callback=callback_of(settings),
             template_sid=settings.whatsapp_template_sid,
         )
         subscribe(
@@ -85,6 +85,11 @@ def policy_of(settings: Settings) -> Policy:
         has_template=settings.whatsapp_template_sid is not None,
         links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
     )
+
+
+def callback_of(settings: Settings) -> Callback:
+    token = settings.whatsapp_webhook_verify_token
+    return Callback(f"{settings.webhook_public_url}/twilio/status", token.get_secret_value() if token else None)
 
 
 def limits_of(settings: Settings) -> Limits:

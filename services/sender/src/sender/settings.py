@@ -33,6 +33,9 @@ class Settings(ServiceSettings):
     debug_notifications: bool = Field(default=False, description="no intervals, verbose logs")
 
     webhook_public_url: str = Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="base URL of the webhook")
+    whatsapp_webhook_verify_token: SecretStr | None = Field(
+        default=None, description="when set, callbacks carry it as t=… in their address, as the webhook then demands"
+    )
     public_url: str = Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="base URL of the api, for links")
     link_signing_key: SecretStr = Field(min_length=16)
 

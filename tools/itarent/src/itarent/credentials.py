@@ -22,6 +22,7 @@ class Credentials(BaseModel, frozen=True):
     link_signing_key: str = Field(default_factory=_secret)
     producer_key: str = Field(default_factory=_secret)
     operator_key: str = Field(default_factory=_secret)
+    webhook_verify_token: str = Field(default_factory=_secret)
     renters_password: str = Field(default_factory=_secret)
     api_password: str = Field(default_factory=_secret)
     matcher_password: str = Field(default_factory=_secret)

@@ -40,7 +40,7 @@ def environments(addresses: Addresses, credentials: Credentials, namespace: str)
         API: _api(addresses, credentials),
         MATCHER: {"DATABASE_URL": addresses.database_url(MATCHER, credentials)},
         SENDER: _sender(addresses, credentials),
-        WEBHOOK: _account(credentials) | {"WEBHOOK_PUBLIC_URL": addresses.url(WEBHOOK)},
+        WEBHOOK: _callbacks(addresses, credentials),
     }
     return {name: _inherited() | _everywhere(name, addresses, namespace) | special for name, special in each.items()}
 
@@ -67,7 +67,7 @@ def _simulator(addresses: Addresses, credentials: Credentials) -> dict[str, str]
         "TWILIO_AUTH_TOKEN": credentials.auth_token,
         "TWILIO_NUMBER": WHATSAPP_NUMBER,
         "TWILIO_SANDBOX_JOIN": JOIN_WORDS,
-        "INBOUND_WEBHOOK_URL": f"{addresses.url(WEBHOOK)}/twilio/inbound",
+        "INBOUND_WEBHOOK_URL": f"{addresses.url(WEBHOOK)}/twilio/inbound?t={credentials.webhook_verify_token}",
         "STATE_FILE": "twilio-simulator.json",
     }
 
@@ -87,10 +87,9 @@ def _api(addresses: Addresses, credentials: Credentials) -> dict[str, str]:
 
 def _sender(addresses: Addresses, credentials: Credentials) -> dict[str, str]:
     accounts = f"{addresses.url(SIMULATOR)}/2010-04-01/Accounts"
-    return _account(credentials) | {
+    return _callbacks(addresses, credentials) | {
         "DATABASE_URL": addresses.database_url(SENDER, credentials),
         "PUBLIC_URL": addresses.url(API),
-        "WEBHOOK_PUBLIC_URL": addresses.url(WEBHOOK),
         "LINK_SIGNING_KEY": credentials.link_signing_key,
         "WHATSAPP_ENABLED": "true",
         "WHATSAPP_API_URL": f"{accounts}/{credentials.account_sid}/Messages.json",
@@ -101,8 +100,11 @@ def _sender(addresses: Addresses, credentials: Credentials) -> dict[str, str]:
     }
 
 
-def _account(credentials: Credentials) -> dict[str, str]:
+def _callbacks(addresses: Addresses, credentials: Credentials) -> dict[str, str]:
+    """What the sender and the webhook agree on: the account, and the address at which Twilio calls back."""
     return {
         "WHATSAPP_BUSINESS_ACCOUNT_ID": credentials.account_sid,
         "WHATSAPP_API_TOKEN": credentials.auth_token,
+        "WHATSAPP_WEBHOOK_VERIFY_TOKEN": credentials.webhook_verify_token,
+        "WEBHOOK_PUBLIC_URL": addresses.url(WEBHOOK),
     }
