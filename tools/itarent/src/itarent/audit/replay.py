@@ -115,7 +115,7 @@ def _asked(listing: Listing, known: Advertisement) -> int | None:
 
 
 def _is_drop(rent: int, lowest: int) -> bool:
-    return 100 * (lowest - rent) >= LEAST_DROP_PERCENT * lowest
+    return rent < lowest and 100 * (lowest - rent) >= LEAST_DROP_PERCENT * lowest
 
 
 def _rent(listing: Listing) -> int | None:
