@@ -1,0 +1,425 @@
+"""The whole system as a renter, a producer and an operator meet it: over HTTP, and on the phone."""
+
+import datetime as dt
+import itertools
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from common.kafka import Encoded, Publisher
+from common.listing import Listing, ListingStatus
+from itarent.backlog import drain
+from itarent.demo.cast import bring_in, checked
+from itarent.demo.renters import Renter as Cast
+from itarent.environment import API, SENDER, SIMULATOR
+from itarent.project import PROJECT
+from itarent.system import ANY_PORTS, System, running_system
+from local_servers.home import home_of, scratch_home
+from testkit.factories import make_listing, monthly
+from testkit.records import records_of
+from testkit.waiting import eventually
+from twilio_simulator.client import SimulatorClient, connected
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PASSWORD = "only-for-this-test"
+AT_ONCE = {
+    SENDER: {"WHATSAPP_NOTIFICATION_INTERVAL_SECONDS": "0"},
+    SIMULATOR: {"STATUS_PACE_SECONDS": "0.05"},
+}
+ROMA, BOLOGNA, TORINO, NAPOLI = "058091", "037006", "001272", "063049"
+MILANO = "015146"
+NUMBERS: Final = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Renter:
+    """A renter who is signed in, and whose phone is proven."""
+
+    phone: str
+    api: httpx.AsyncClient
+    simulator: SimulatorClient = field(repr=False)
+
+    async def texts(self) -> list[str]:
+        """What has arrived on the phone, in order."""
+        return [message.body for message in await self.simulator.messages() if message.to == self.phone]
+
+    async def texts_about(self, flat: Listing) -> list[str]:
+        return [text for text in await self.texts() if flat.title in text]
+
+    async def is_told(self, flat: Listing, times: int = 1) -> str:
+        """Wait until so many texts have told of the flat; the last one."""
+
+        async def told() -> list[str]:
+            texts = await self.texts_about(flat)
+            return texts if len(texts) >= times else []
+
+        texts = await eventually(told, within_seconds=20)
+        assert len(texts) == times
+        return texts[-1]
+
+    async def is_answered(self, text: str) -> None:
+        """Wait until a message with this text has arrived."""
+
+        async def arrived() -> bool:
+            return any(text in each for each in await self.texts())
+
+        await eventually(arrived)
+
+    async def write(self, text: str) -> None:
+        await self.simulator.write(self.phone, text)
+
+    async def change(self, **profile: object) -> None:
+        checked(await self.api.patch("/me", json=profile))
+
+    async def activity(self, flat: Listing) -> list[dict[str, Any]]:
+        """What the renter's history says of the flat, newest first."""
+        items = checked(await self.api.get("/activity")).json()["items"]
+        return [item for item in items if item["listing"]["listing_id"] == flat.listing_id]
+
+    async def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = checked(await self.api.get("/whatsapp/status")).json()
+        return status
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The running system, and those who act on it."""
+
+    system: System
+    producer: httpx.AsyncClient
+    simulator: SimulatorClient
+
+    @asynccontextmanager
+    async def renter(self, comune: str, **profile: object) -> AsyncIterator[Renter]:
+        """A renter who looks for up to 1,200 € in a comune, and wants to know everything."""
+        number = next(NUMBERS)
+        search = {"places": [{"kind": "comune", "code": comune}], "rent": {"maximum_cents": 1200_00}}
+        alerts = ["new", "price_drop", "withdrawn"]
+        cast = Cast(
+            name=f"Renter {number}",
+            email=f"{number}@renters.example",
+            phone=f"+3933355503{number:02}",
+            language="it",
+            searches=({"name": "Vicino al lavoro", "alerts": alerts, "search": search},),
+        )
+        async with httpx.AsyncClient(base_url=self.producer.base_url, timeout=30) as api:
+            await bring_in(cast, PASSWORD, api, self.simulator)
+            account = {"email": cast.email, "password": PASSWORD}
+            token = checked(await api.post("/auth/token", json=account)).json()["access_token"]
+            api.headers["Authorization"] = f"Bearer {token}"
+            renter = Renter(cast.phone, api, self.simulator)
+            await renter.is_answered("Numero collegato")
+            await renter.change(**profile)
+            await self.settled()
+            yield renter
+
+    async def publish(self, *flats: Listing) -> None:
+        listings = [flat.model_dump(mode="json", exclude_none=True) for flat in flats]
+        checked(await self.producer.post("/listings", json=listings))
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way: what has not happened now will not."""
+        await drain(self.system, within_seconds=30)
+
+
+def a_flat(comune: str = MILANO, **changes: object) -> Listing:
+    """A flat like no other, which the renters of its comune look for."""
+    number = next(NUMBERS)
+    mine: dict[str, object] = {
+        "listing_id": f"immobiliare.it:{number}",
+        "url": f"https://www.immobiliare.it/annunci/{number}/",
+        "title": f"Bilocale luminoso numero {number:03}",
+        "comune": comune,
+        "agency": {"name": "Immobiliare Abruzzi", "reference": f"AB-48-{number}"},
+    }
+    return make_listing(**mine | changes)
+
+
+@asynccontextmanager
+async def on_stage(system: System) -> AsyncIterator[Stage]:
+    headers = {"X-Api-Key": system.credentials.producer_key}
+    async with (
+        httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", headers=headers, timeout=30) as producer,
+        connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
+    ):
+        yield Stage(system, producer, simulator)
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    with scratch_home(home_of(PROJECT)) as scratch:
+        yield scratch
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(home: Path) -> AsyncIterator[System]:
+    async with running_system(home, ports=ANY_PORTS, overrides=AT_ONCE, durable=False) as system:
+        yield system
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(system: System) -> AsyncIterator[Stage]:
+    async with on_stage(system) as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def giulia(stage: Stage) -> AsyncIterator[Renter]:
+    """A renter in Milano whom nothing holds back."""
+    async with stage.renter(MILANO) as renter:
+        yield renter
+
+
+async def test_a_listing_becomes_one_text_with_its_title_and_link_and_is_seen_to_be_delivered(
+    stage: Stage, giulia: Renter
+) -> None:
+    flat = a_flat()
+    await stage.publish(flat)
+    text = await giulia.is_told(flat)
+    assert str(flat.url) in text
+    assert "Vicino al lavoro" in text
+
+    async def is_delivered() -> bool:
+        ((item,), status) = (await giulia.activity(flat), await giulia.status())
+        assert item["disposition"] == "in_message"
+        assert item["message"]["status"] == "delivered"
+        assert status["messages"][0]["message_id"] == item["message"]["message_id"]
+        return bool(status["messages"][0]["status"] == "delivered")
+
+    await eventually(is_delivered)
+
+
+async def test_a_listing_published_again_or_on_a_second_portal_is_not_told_again(stage: Stage, giulia: Renter) -> None:
+    flat = a_flat()
+    elsewhere = flat.model_copy(
+        update={"listing_id": flat.listing_id.replace("immobiliare", "casa"), "source": "casa.it"}
+    )
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await stage.publish(flat, elsewhere)
+    await stage.settled()
+    assert len(await giulia.texts_about(flat)) == 1
+
+
+async def test_a_price_drop_is_told_once_and_says_what_it_was_before(stage: Stage, giulia: Renter) -> None:
+    flat = a_flat(rent=monthly(1150))
+    cheaper = flat.model_copy(update={"version": 2, "rent": monthly(990)})
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await stage.publish(cheaper)
+    text = await giulia.is_told(flat, times=2)
+    assert "990 €" in text
+    assert "↓ era 1.150" in text
+    await stage.publish(cheaper)
+    await stage.settled()
+    assert len(await giulia.texts_about(flat)) == 2
+
+
+async def test_a_withdrawn_flat_is_told_to_who_asked_for_it(stage: Stage, giulia: Renter) -> None:
+    flat = a_flat()
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await stage.publish(flat.model_copy(update={"version": 2, "status": ListingStatus.WITHDRAWN}))
+    assert "non più disponibile" in await giulia.is_told(flat, times=2)
+
+
+async def test_what_the_search_does_not_want_is_not_told(stage: Stage, giulia: Renter) -> None:
+    too_dear, elsewhere = a_flat(rent=monthly(1300)), a_flat(ROMA)
+    await stage.publish(too_dear, elsewhere)
+    await stage.settled()
+    assert await giulia.texts_about(too_dear) == await giulia.texts_about(elsewhere) == []
+
+
+async def test_a_broken_record_becomes_one_dead_letter_and_the_next_listing_arrives(
+    stage: Stage, giulia: Renter
+) -> None:
+    flat, topic, kafka = a_flat(), stage.system.topics.listings, stage.system.addresses.kafka
+    before = len(await records_of(kafka, topic.dead_letters))
+    async with Publisher.connected(kafka, "test") as publisher:  # the same key: the listing is behind it
+        await publisher.publish_encoded([Encoded(topic.name, flat.listing_id, b"{not json", {})])
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await stage.settled()
+    letters = (await records_of(kafka, topic.dead_letters))[before:]
+    assert [letter.value for letter in letters] == [b"{not json"]
+
+
+async def test_flats_that_come_within_the_interval_are_one_digest(stage: Stage) -> None:
+    async with stage.renter(BOLOGNA, interval_seconds=5) as renter:
+        first, second, third = (a_flat(BOLOGNA) for _ in range(3))
+        await stage.publish(first)
+        await renter.is_told(first)
+        await stage.publish(second, third)
+        digest = await renter.is_told(second)
+        assert third.title in digest
+        assert first.title not in digest
+
+
+async def test_quiet_hours_hold_a_message_back_until_their_end(stage: Stage) -> None:
+    now = dt.datetime.now(ZoneInfo("Europe/Rome")).replace(second=0, microsecond=0)
+    start, end = now - dt.timedelta(hours=2), now + dt.timedelta(hours=2)
+    quiet_hours = {"start": start.time().isoformat(), "end": end.time().isoformat()}
+    async with stage.renter(TORINO, quiet_hours=quiet_hours) as renter:
+        flat = a_flat(TORINO)
+        await stage.publish(flat)
+        assert await eventually(lambda: _in_ledger(stage.system, flat)) == ("waiting", "waiting", end)
+        (item,) = await eventually(lambda: renter.activity(flat))
+        assert item["disposition"] == "waiting"
+        assert await renter.texts_about(flat) == []
+
+        await renter.change(quiet_hours=None)
+        await renter.is_told(flat)
+
+
+async def test_stop_from_the_phone_ends_everything_until_start(stage: Stage) -> None:
+    async with stage.renter(NAPOLI) as renter:
+        await renter.write("Stop")
+        await renter.is_answered("START")
+        await stage.settled()
+        unwanted, wanted = a_flat(NAPOLI), a_flat(NAPOLI)
+        await stage.publish(unwanted)
+        await stage.settled()
+        (item,) = await eventually(lambda: renter.activity(unwanted))
+        assert (item["disposition"], item["detail"]) == ("suppressed", "stopped")
+        assert (await renter.status())["stopped"] is True
+
+        await renter.write("Start")
+        await renter.is_answered("di nuovo attivi")
+        await stage.publish(wanted)
+        await renter.is_told(wanted)
+        assert await renter.texts_about(unwanted) == []
+
+
+async def test_a_test_message_goes_to_the_own_number_only(giulia: Renter) -> None:
+    refused = await giulia.api.post("/whatsapp/test", json={"phone_number": "+393335550399"})
+    assert refused.status_code == 403
+    assert refused.json()["type"] == "urn:itarent:problem:not-your-number"
+    checked(await giulia.api.post("/whatsapp/test", json={"phone_number": giulia.phone}))
+    await giulia.is_answered("Messaggio di prova")
+    messages = await giulia.simulator.messages()
+    assert {message.to for message in messages if "Messaggio di prova" in message.body} == {giulia.phone}
+
+
+async def test_the_link_in_a_message_opens_a_page_with_its_flats(stage: Stage, giulia: Renter) -> None:
+    flat = a_flat()
+    await stage.publish(flat)
+    link = _link_in(await giulia.is_told(flat))
+
+    async def page() -> str:
+        async with httpx.AsyncClient() as anybody:
+            answer = await anybody.get(link)
+            assert answer.status_code == 200
+            return answer.text
+
+    shown = await eventually(page)
+    assert flat.title in shown
+    assert str(flat.url) in shown
+    async with httpx.AsyncClient() as anybody:
+        assert (await anybody.get(f"{link}x")).status_code == 404
+
+
+@pytest.mark.asyncio(loop_scope="function")  # as the browser's
+async def test_an_operator_sees_a_message_and_its_whole_story(system: System, browser: Browser) -> None:
+    page = await browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(f"{system.url(API)}/watch?key={system.credentials.operator_key}")
+
+    flat = a_flat(ROMA)
+    async with on_stage(system) as stage, stage.renter(ROMA):
+        await stage.publish(flat)
+        message = page.locator("#messages button", has_text=flat.title)
+        await expect(message).to_contain_text("delivered", timeout=20_000)
+    await message.click()
+    story = page.locator("#story")
+    for part in ("Listing published", "matched “Vicino al lavoro”", "The sender: queued", "called back: delivered"):
+        await expect(story).to_contain_text(part)
+    assert said == []
+
+
+async def test_the_audit_balances(stage: Stage, giulia: Renter) -> None:
+    flat = a_flat()
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await stage.settled()
+    status, report = await _audit(stage.system)
+    assert (status, report["unaccounted"], report["unexpected"]) == (0, 0, 0), report
+    assert report["matches"] == sum(report["by_disposition"].values()) > 0
+
+
+async def test_logs_hold_no_phone_no_secret_and_no_text(stage: Stage, giulia: Renter) -> None:
+    flat, code = a_flat(), "Sono io, la Giulia di via Abruzzi"
+    await stage.publish(flat)
+    await giulia.is_told(flat)
+    await giulia.write(code)
+    await stage.settled()
+    messages = await stage.simulator.messages()
+    phones = {message.to.removeprefix("+") for message in messages}
+    texts = {line for message in messages for line in message.body.splitlines() if line}
+    secrets = {*stage.system.credentials.model_dump().values()} - {stage.system.credentials.account_sid}
+    logs = {log: log.read_text(errors="replace") for log in _logs(stage.system.home)}
+    found = {
+        (str(log.relative_to(stage.system.home)), secret)
+        for log, written in logs.items()
+        for secret in phones | texts | secrets | {PASSWORD, code}
+        if secret in written
+    }
+    assert found == set()
+    assert {"api.log", "kafka.log", "postgres.log", "sender.log"} <= {log.name for log in logs}
+
+
+def _logs(home: Path) -> Iterator[Path]:
+    """What the processes write for people; Kafka calls its data logs as well."""
+    return (log for log in home.rglob("*.log") if "data" not in log.relative_to(home).parts)
+
+
+def _link_in(text: str) -> str:
+    found = re.search(r"https?://\S+/m/\S+", text)
+    assert found
+    return found.group()
+
+
+async def _in_ledger(system: System, flat: Listing) -> tuple[str, str, dt.datetime] | None:
+    """The flat's disposition, its message's stage, and when that is due."""
+    connection = await asyncpg.connect(system.addresses.postgres)
+    try:
+        row = await connection.fetchrow(_DUE, flat.listing_id)
+    finally:
+        await connection.close()
+    return tuple(row) if row else None
+
+
+async def _audit(system: System) -> tuple[int | None, dict[str, Any]]:
+    """The exit status of `itarent audit --json`, and what it prints."""
+    env = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": system.addresses.kafka,
+        "AUDIT_DATABASE_URL": system.addresses.postgres,
+    }
+    itarent = Path(sys.executable).with_name("itarent")
+    process = await create_subprocess_exec(itarent, "audit", "--json", stdout=PIPE, env=env)
+    printed, _ = await process.communicate()
+    return process.returncode, orjson.loads(printed)
+
+
+_DUE = """
+SELECT notification.disposition, message.stage, message.due_at
+FROM sender.notifications AS notification JOIN sender.messages AS message USING (message_id)
+WHERE listing_id = $1
+"""
