@@ -14,6 +14,7 @@ from common.topics import Topics
 from itarent.audit.balance import Balance, Problem
 from itarent.audit.run import audit as run
 from itarent.audit.sources import Kafka
+from itarent.local import BootstrapServers, DatabaseUrl
 
 MOST_SHOWN = 100
 
@@ -21,18 +22,19 @@ MOST_SHOWN = 100
 def audit(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print the balance as JSON")] = False,
-    bootstrap_servers: Annotated[str, typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS")] = "",
+    bootstrap_servers: BootstrapServers,
     namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
-    database_url: Annotated[
-        str, typer.Option(envvar="AUDIT_DATABASE_URL", help="as a role that reads the schemas matcher and sender")
-    ] = "",
+    database_url: DatabaseUrl,
 ) -> None:
     """Match every listing again with the plain rule, and balance every match against the sender's ledger.
 
     Exit status: 0 when it balances, 1 when it does not (what does not is listed), 2 when it cannot be told.
     """
     if not bootstrap_servers or not database_url:
-        typer.echo("Set KAFKA_BOOTSTRAP_SERVERS and AUDIT_DATABASE_URL, or give them as options.", err=True)
+        typer.echo(
+            "No system runs here: set KAFKA_BOOTSTRAP_SERVERS and AUDIT_DATABASE_URL, or give them as options.",
+            err=True,
+        )
         raise typer.Exit(2)
     kafka = Kafka(bootstrap_servers, Topics.within(namespace))
     try:

@@ -27,6 +27,7 @@ from itarent.listings.importing import Publish, import_outcomes
 from itarent.listings.mapping import UnusableMappingError, load_mapping, load_points
 from itarent.listings.outcomes import Outcome
 from itarent.listings.tally import RefusedReport, Seen, Tally
+from itarent.local import BootstrapServers
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -52,7 +53,7 @@ def import_(
     limit: Annotated[int | None, typer.Option(min=1, help="read no more rows than this")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the counts as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="publish nothing")] = False,
-    bootstrap_servers: Annotated[str, typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS")] = "",
+    bootstrap_servers: BootstrapServers,
     namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
 ) -> None:
     """Read listings from files and publish them. It can be run again: what is known already changes nothing.
@@ -93,7 +94,7 @@ class _Kafka:
 
 def _kafka(bootstrap_servers: str, namespace: str) -> _Kafka:
     if not bootstrap_servers:
-        raise _end("KAFKA_BOOTSTRAP_SERVERS is not set: give --bootstrap-servers host:port, or --dry-run", 2)
+        raise _end("No system runs here: set KAFKA_BOOTSTRAP_SERVERS, or use --dry-run", 2)
     return _Kafka(bootstrap_servers, Topics.within(namespace))
 
 
