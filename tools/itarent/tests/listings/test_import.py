@@ -23,6 +23,7 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    monkeypatch.setenv("ITARENT_HOME", str(tmp_path))  # where no system runs
 
     def invoke(*arguments: object) -> Result:
         return CliRunner().invoke(app, ["import", *map(str, arguments)])
@@ -111,7 +112,7 @@ def test_no_more_rows_are_read_than_asked_for(run: Run, data: Path) -> None:
         (["mine.csv", "--dry-run", "--mapping", "broken.toml"], "broken.toml is not TOML"),
         (["mine.csv", "--dry-run", "--mapping", "wrong.toml"], "columns.a.0.rent.per"),
         (["mine.csv", "--dry-run", "--zones", "mine.csv"], "--zones needs --mapping"),
-        (["mine.csv"], "KAFKA_BOOTSTRAP_SERVERS is not set"),
+        (["mine.csv"], "set KAFKA_BOOTSTRAP_SERVERS"),
         (["mine.csv", "--bootstrap-servers", "127.0.0.1:1", "--mapping", "good.toml"], "Kafka at 127.0.0.1:1"),
     ],
 )
