@@ -102,7 +102,7 @@ async def _show(system: System, console: Console, api: httpx.AsyncClient, market
 async def _show_live(film: Film, seen: Seen, console: Console) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(view(film, seen), refresh=True)
+            live.update(view(film, seen, console.height), refresh=True)
             await asyncio.sleep(0.5)
 
 
