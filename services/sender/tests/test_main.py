@@ -196,7 +196,6 @@ def test_no_subscriber_acknowledges_what_it_has_not_recorded() -> None:
         publisher=nothing,
         intake=Intake(nothing, TOPICS, nothing),
         reports=Reports(nothing, TOPICS, nothing, grace=nothing),
-        wake=lambda: None,
     )
     assert len(broker.subscribers) == 3
     assert {subscriber.ack_policy.name for subscriber in broker.subscribers} == {"NACK_ON_ERROR"}

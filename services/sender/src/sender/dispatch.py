@@ -36,7 +36,11 @@ channel_paused = Gauge("itarent_sender_channel_paused", "1 while Twilio is not c
 
 RETRY_S: Final = 0.5
 CHECKS: Final = 16
+BEGUN_AHEAD: Final = 2
+"""Messages begun per call at once: the next ones wait at hand, and not for a transaction, when a call has ended."""
+
 RECORDED_AT_ONCE: Final = 200
+RECORDED_AFTER_S: Final = 0.02  # nobody waits for it, and what comes meanwhile shares the transaction
 LEASES_PER_EXTENSION: Final = 3
 
 UNAVAILABLE: Final = (*CONNECTION_LOST, TimeoutError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -90,6 +94,7 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(limits.in_flight)
         self._leased: set[UUID] = set()
         self._outcomes: asyncio.Queue[Reported] = asyncio.Queue()
 
@@ -109,7 +114,7 @@ class Dispatcher:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     async def _begin_due(self) -> None:
-        room = self._limits.in_flight - len(self._calls)
+        room = self._limits.in_flight * BEGUN_AHEAD - len(self._calls)
         if not room:
             self._room.clear()
             await self._room.wait()
@@ -127,37 +132,35 @@ class Dispatcher:
         self._leased.add(call.message_id)
         task = asyncio.create_task(self._make(call))
         self._calls.add(task)
-        calls_in_flight.set(len(self._calls))
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
-        calls_in_flight.set(len(self._calls))
         self._room.set()
 
     async def _make(self, call: Call) -> None:
         begun = time.monotonic()
         outcome: Outcome = Unavailable("slot_lost")
-        if await self._slot_of(call, begun):
-            outcome = await self._call(call)
+        async with self._places:
+            if await self._slot_of(call, begun):
+                outcome = await self._call(call)
         self._outcomes.put_nowait(Reported(call.message_id, call.attempt, outcome, Source.ANSWER))
 
     async def _slot_of(self, call: Call, begun: float) -> bool:
         """Wait for the call's slot, or for another if it has lapsed; False if the lease would not cover the call."""
-        delay = call.delay.total_seconds()
+        slot = begun + call.delay.total_seconds()
         while True:
-            reserved = time.monotonic()
-            await asyncio.sleep(delay)
+            await asyncio.sleep(max(0.0, slot - time.monotonic()))
             now = time.monotonic()
             # A process that was frozen must not send what others may have sent since.
             if now - begun > self._limits.lease.total_seconds() / 2:
                 return False
-            if now <= reserved + delay + rate.AHEAD.total_seconds():
+            if now <= slot + rate.AHEAD.total_seconds():
                 return True
             another = None
             while another is None:
                 another = await self._another_slot()
-            delay = another.total_seconds()
+            slot = time.monotonic() + another.total_seconds()
 
     async def _another_slot(self) -> timedelta | None:
         try:
@@ -168,11 +171,12 @@ class Dispatcher:
 
     async def _call(self, call: Call) -> Outcome:
         started = time.monotonic()
-        outcome = await self._twilio.create(self._request(call))
+        with calls_in_flight.track_inprogress():
+            outcome = await self._twilio.create(self._request(call))
         seconds = time.monotonic() - started
         call_seconds.observe(seconds)
         calls_made.labels(type(outcome).__name__).inc()
-        level = log.info if isinstance(outcome, Accepted) else log.warning
+        level = log.debug if isinstance(outcome, Accepted) else log.warning
         level(
             "Twilio answered" if isinstance(outcome, Accepted) else "Twilio did not take a message",
             message_id=str(call.message_id),
@@ -195,9 +199,10 @@ class Dispatcher:
 
     async def _record_outcomes(self) -> None:
         outcomes = [await self._outcomes.get()]
-        while not self._outcomes.empty() and len(outcomes) < RECORDED_AT_ONCE:
-            outcomes.append(self._outcomes.get_nowait())
         try:
+            await asyncio.sleep(RECORDED_AFTER_S)
+            while not self._outcomes.empty() and len(outcomes) < RECORDED_AT_ONCE:
+                outcomes.append(self._outcomes.get_nowait())
             await self._reports.record(outcomes)
         except BaseException:  # it is tried again, or recorded at the end
             for outcome in outcomes:

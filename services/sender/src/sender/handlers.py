@@ -1,6 +1,7 @@
-"""What the sender does with events: each handler reads a batch, records it once, and wakes the dispatcher."""
+"""What the sender does with events: each handler reads a batch and records it once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,14 @@ from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
 
+FETCH_WAIT_MS: Final = 20
+"""How long a fetch may wait for records. 500 by default, and a partition whose records were still being handled when
+the fetch was sent is not in it: what comes there meanwhile would lie until the fetch returns."""
+
+STATUSES_AT_ONCE: Final = 32 * 1024
+STATUSES_WAIT_MS: Final = 200
+"""Callbacks come up to five a message and nobody waits for us to hear them: they are worth gathering."""
+
 
 def subscribe(
     broker: KafkaBroker,
@@ -31,7 +40,6 @@ def subscribe(
     publisher: Publisher,
     intake: Intake,
     reports: Reports,
-    wake: Callable[[], None],
 ) -> None:
     """Subscribe to what is to be told, to whom, and what became of it. A batch that fails comes again."""
     notifications: Reader[Requested] = Reader(
@@ -44,28 +52,30 @@ def subscribe(
         topics.notifications.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         **in_batches(_member(instance_id, "notifications")),
     )
     async def on_notifications_requested(records: Records) -> None:
-        if await intake.take(await notifications.read(records)):
-            wake()
+        await intake.take(await notifications.read(records))
 
     @broker.subscriber(
         topics.recipients.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         **in_batches(_member(instance_id, "recipients")),
     )
     async def on_recipients_saved(records: Records) -> None:
         saved, erased = _saved_and_erased(await recipients.read(records))
         await intake.save_recipients(saved)
         await intake.erase_recipients(erased)
-        wake()
 
     @broker.subscriber(
         topics.message_statuses.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
+        fetch_min_bytes=STATUSES_AT_ONCE,
+        fetch_max_wait_ms=STATUSES_WAIT_MS,
         **in_batches(_member(instance_id, "statuses")),
     )
     async def on_message_statuses_reported(records: Records) -> None:

@@ -66,18 +66,19 @@ class Intake:
         return {row["notification_id"] for row in rows}
 
     async def _put_into_messages(self, connection: "Connection", new: Sequence[Requested]) -> None:
-        users = sorted({event.user_id for event in new})
-        now = await connection.fetchval(_KNOW_USERS, users)
+        standings = await connection.fetch(_KNOW_USERS, sorted({event.user_id for event in new}))
+        now = standings[0]["now"]
         directs = [event for event in new if isinstance(event, DirectMessageRequested)]
         flats = [event for event in new if isinstance(event, NotificationRequested)]
         unwanted = await self._unwanted(connection, flats)
         joining = [event for event in flats if event.notification_id not in unwanted]
-        message_of = await self._open_digests(connection, sorted({event.user_id for event in joining}), now)
+        told = {event.user_id for event in joining}
+        message_of = await self._open_digests(connection, [row for row in standings if row["user_id"] in told], now)
         placed = [(event.notification_id, message_of[event.user_id]) for event in joining]
         placed += await self._open_directs(connection, directs, now)
-        await connection.execute(_PLACE, *_columns(placed, 2))
         await self._settle_unwanted(connection, [event for event in flats if event.notification_id in unwanted], now)
-        await connection.execute(_WAKE)
+        if placed:
+            await connection.execute(_PLACE, *_columns(placed, 2))
 
     async def _unwanted(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
         """The notifications that no search asks for, but for those that change what waits to be told of their flat."""
@@ -91,13 +92,13 @@ class Intake:
         return {event.notification_id for event in candidates if (event.user_id, event.flat_id) not in waiting}
 
     async def _open_digests(
-        self, connection: "Connection", users: Sequence[UUID], now: datetime
+        self, connection: "Connection", standings: Sequence[asyncpg.Record], now: datetime
     ) -> Mapping[UUID, UUID]:
         """The open digest of each user; one that is open already keeps its due time."""
-        if not users:
+        if not standings:
             return {}
-        standing = {row["user_id"]: _standing(row) for row in await connection.fetch(_STANDING, users)}
-        due = [self._due_at(standing[user], now) for user in users]
+        users = [row["user_id"] for row in standings]
+        due = [self._due_at(_standing(row), now) for row in standings]
         rows = await connection.fetch(
             _OPEN_DIGESTS, [uuid.uuid4() for _ in users], users, due, [each + STALE_AFTER for each in due], now
         )
@@ -210,8 +211,13 @@ RETURNING notification_id
 _KNOW_USERS = """
 WITH new AS (
     INSERT INTO contacts (user_id) SELECT * FROM unnest($1::uuid[]) ON CONFLICT (user_id) DO NOTHING
+), clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
 )
-SELECT clock_timestamp()
+SELECT user_id, recipient, last_digest_at, now
+FROM clock, unnest($1::uuid[]) AS asked(user_id)
+    LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
+ORDER BY user_id
 """
 
 _WAITING_FLATS = f"""
@@ -220,11 +226,6 @@ SELECT DISTINCT user_id, flat_id
 FROM notifications JOIN unnest($1::uuid[], $2::uuid[]) AS candidate(user_id, flat_id) USING (user_id, flat_id)
 WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
-
-_STANDING = """
-SELECT user_id, recipient, last_digest_at
-FROM unnest($1::uuid[]) AS asked(user_id) LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
-"""
 
 _OPEN_DIGESTS = """
 -- Open a digest for each user, or join the open one, whose times stay as they were set.
@@ -243,11 +244,14 @@ SELECT message_id, user_id, 'direct', purpose, $4, $5, $4
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS opened(message_id, user_id, purpose)
 """
 
-_PLACE = """
+_PLACE = f"""
+WITH woken AS MATERIALIZED (
+    SELECT pg_notify('{DUE_CHANNEL}', '')
+)
 UPDATE notifications SET message_id = placed.message_id
-FROM unnest($1::uuid[], $2::uuid[]) AS placed(notification_id, message_id)
+FROM unnest($1::uuid[], $2::uuid[]) AS placed(notification_id, message_id), woken
 WHERE notifications.notification_id = placed.notification_id
-"""
+"""  # noqa: S608 - a constant
 
 _SETTLE_UNWANTED = """
 UPDATE notifications SET disposition = 'suppressed', detail = 'not_asked_for', settled_at = $2, event = NULL

@@ -259,24 +259,19 @@ class Ledger:
     async def _start_sending(
         self, connection: "Connection", sends: Sequence[tuple[Due, Send]], calls: Sequence[Call], now: datetime
     ) -> None:
-        ids = [call.message_id for call in calls]
-        as_template = [call.worded.body is None for call in calls]
-        await connection.execute(_START_SENDING, ids, as_template, now, self._lease, self._name)
         await connection.execute(
-            _INSERT_ATTEMPTS,
-            ids,
+            _START_SENDING,
+            [call.message_id for call in calls],
             [call.attempt for call in calls],
             [call.to for call in calls],
             [call.worded.body for call in calls],
             [call.worded.variables for call in calls],
             [call.worded.marker for call in calls],
+            [None if due.purpose else due.user_id for due, _ in sends],
             now,
+            self._lease,
+            self._name,
         )
-        digests = [due for due, _ in sends if due.purpose is None]
-        if digests:
-            await connection.execute(
-                _COUNT_DIGESTS, [due.user_id for due in digests], [due.message_id for due in digests], now
-            )
 
     async def _place_notifications(
         self, connection: "Connection", sends: Sequence[tuple[Due, Send]], now: datetime
@@ -421,24 +416,24 @@ WHERE messages.message_id = ended.message_id
 """
 
 _START_SENDING = """
-UPDATE messages
-SET stage = 'sending', detail = '', attempt = attempt + 1, as_template = started.as_template,
-    lease_until = $3::timestamptz + $4::interval, leased_by = $5, changed_at = $3
-FROM unnest($1::uuid[], $2::boolean[]) AS started(message_id, as_template)
-WHERE messages.message_id = started.message_id
-"""
-
-_INSERT_ATTEMPTS = """
+-- Only digests have a reader here: the user whose next one has to keep its distance.
+WITH started AS (
+    SELECT *
+    FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::uuid[])
+        AS started(message_id, attempt, recipient, body, variables, marker, reader)
+), sending AS (
+    UPDATE messages
+    SET stage = 'sending', detail = '', attempt = started.attempt, as_template = started.body IS NULL,
+        lease_until = $8::timestamptz + $9::interval, leased_by = $10, changed_at = $8
+    FROM started
+    WHERE messages.message_id = started.message_id
+), counted AS (
+    UPDATE contacts SET last_digest_at = $8, last_digest_id = started.message_id
+    FROM started
+    WHERE contacts.user_id = started.reader
+)
 INSERT INTO attempts (message_id, attempt, recipient, body, variables, marker, started_at)
-SELECT message_id, attempt, recipient, body, variables, marker, $7
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
-    AS begun(message_id, attempt, recipient, body, variables, marker)
-"""
-
-_COUNT_DIGESTS = """
-UPDATE contacts SET last_digest_at = $3, last_digest_id = digest.message_id
-FROM unnest($1::uuid[], $2::uuid[]) AS digest(user_id, message_id)
-WHERE contacts.user_id = digest.user_id
+SELECT message_id, attempt, recipient, body, variables, marker, $8 FROM started
 """
 
 _SETTLE = """

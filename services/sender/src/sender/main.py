@@ -67,7 +67,6 @@ async def sender(settings: Settings) -> None:
             publisher=publisher,
             intake=Intake(pool, topics, policy),
             reports=reports,
-            wake=dispatcher.wake,
         )
         async with in_background(
             dispatcher.run(), Relay(database_url, publisher).run(), follow_wakes(database_url, dispatcher.wake)
