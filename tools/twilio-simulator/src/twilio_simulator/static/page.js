@@ -2,7 +2,7 @@
 
 const element = (id) => document.getElementById(id);
 const phonePath = (number) => `/simulator/phones/${encodeURIComponent(number)}`;
-const LINK = /https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]]/g;
+const FORMAT = /(?<link>https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]])|(?<!\S)\*(?<bold>\S(?:[^*\n]*\S)?)\*(?!\S)/g;
 const TICKS = { accepted: "○", scheduled: "○", queued: "○", sending: "○", sent: "✓", delivered: "✓✓", read: "✓✓" };
 
 let open = null; // the number whose chat is shown
@@ -41,7 +41,7 @@ function phoneButton(phone) {
   face.setAttribute("aria-hidden", "true");
   dress(face, phone);
   const middle = make("span", "middle");
-  middle.append(make("span", "name", title(phone)), make("span", "preview", phone.last?.body ?? state(phone)));
+  middle.append(make("span", "name", title(phone)), make("span", "preview", phone.last?.body.replace(FORMAT, "$<link>$<bold>") ?? state(phone)));
   const side = make("span", "side");
   if (phone.last) side.append(make("span", "when", isToday(phone.last.at) ? time(phone.last.at) : day(phone.last.at)));
   if (phone.unread) {
@@ -73,19 +73,24 @@ function state(phone) {
   return `can be written to until ${isToday(phone.window_ends_at) ? "" : "tomorrow "}${time(phone.window_ends_at)}`;
 }
 
-function textWithLinks(text) {
+/** A text as WhatsApp shows it: addresses are links, *starred* words are bold. */
+function formatted(text) {
   const shown = make("div", "text");
   let end = 0;
-  for (const found of text.matchAll(LINK)) {
-    const link = make("a", "", found[0]);
-    link.href = found[0];
-    link.target = "_blank";
-    link.rel = "noopener noreferrer";
-    shown.append(text.slice(end, found.index), link);
+  for (const found of text.matchAll(FORMAT)) {
+    shown.append(text.slice(end, found.index), found.groups.link ? linkTo(found[0]) : make("b", "", found.groups.bold));
     end = found.index + found[0].length;
   }
   shown.append(text.slice(end));
   return shown;
+}
+
+function linkTo(address) {
+  const link = make("a", "", address);
+  link.href = address;
+  link.target = "_blank";
+  link.rel = "noopener noreferrer";
+  return link;
 }
 
 function ticks(message) {
@@ -102,7 +107,7 @@ function bubble(message) {
   const meta = make("div", "meta");
   meta.append(make("time", "", time(message.at)));
   if (!message.written_here) meta.append(ticks(message));
-  item.append(textWithLinks([message.body, ...message.media_urls].filter(Boolean).join("\n")), meta);
+  item.append(formatted([message.body, ...message.media_urls].filter(Boolean).join("\n")), meta);
   return item;
 }
 
