@@ -1,6 +1,7 @@
 """The sender as a process: over real Kafka, a real database and a simulated Twilio."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -77,11 +78,20 @@ async def started(environment: Environment, folder: Path) -> AsyncIterator["subp
 
 
 def _serves(environment: Environment) -> bool:
-    try:
-        address = f"http://127.0.0.1:{environment['HTTP_PORT']}/healthz"
-        return bool(urllib.request.urlopen(address).status == 200)
-    except OSError:
-        return False
+    with contextlib.suppress(OSError):
+        return _health(environment)["status"] == "ok"
+    return False
+
+
+def _health(environment: Environment) -> dict[str, str | None]:
+    health: dict[str, str | None] = json.loads(_get(environment, "/healthz"))
+    return health
+
+
+def _get(environment: Environment, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{environment['HTTP_PORT']}{path}") as answer:
+        content: bytes = answer.read()
+    return content
 
 
 async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recorded(  # noqa: PLR0917 - fixtures
@@ -113,8 +123,7 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
         await _eventually_in(
             database, "SELECT status = 'delivered' FROM messages WHERE message_id = $1", of_flat.message_id
         )
-        address = f"http://127.0.0.1:{environment['HTTP_PORT']}"
-        assert b"itarent_sender_calls_total" in urllib.request.urlopen(f"{address}/metrics/").read()  # noqa: ASYNC210, S310 - as above
+        assert b"itarent_sender_calls_total" in _get(environment, "/metrics/")
 
 
 async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
@@ -134,6 +143,20 @@ async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
             await simulator.messages_when(count)
             seconds.append(time.monotonic() - begun)
     assert sorted(seconds)[len(seconds) // 2] < 0.3
+
+
+async def test_a_sender_in_a_pause_says_why(
+    kafka: str, topics: Topics, environment: Environment, tmp_path: Path
+) -> None:
+    anna = renter()
+    wrong = environment | {"WHATSAPP_API_TOKEN": "not-the-token"}
+    async with started(wrong, tmp_path), Publisher.connected(kafka, "tests") as publisher:
+        assert _health(wrong) == {"status": "ok", "paused_for": None}
+        await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
+        await publisher.publish(topics.notifications, [direct_for(anna.user_id)])
+        await eventually(lambda: _health(wrong)["paused_for"] == "misconfigured 20003", within_seconds=15)
+        metrics = _get(wrong, "/metrics/").decode()
+    assert 'itarent_sender_channel_paused{reason="misconfigured 20003"} 1.0' in metrics
 
 
 async def test_an_erasure_on_kafka_reaches_the_sender(
@@ -201,10 +224,10 @@ def test_no_subscriber_acknowledges_what_it_has_not_recorded() -> None:
     assert {subscriber.ack_policy.name for subscriber in broker.subscribers} == {"NACK_ON_ERROR"}
 
 
-@pytest.mark.parametrize("missing", ["WHATSAPP_API_TOKEN", "PUBLIC_URL", "DATABASE_URL", "LINK_SIGNING_KEY"])
-def test_a_missing_setting_ends_it_with_the_variable_named(missing: str, tmp_path: Path) -> None:
-    process = _refused({missing: ""}, tmp_path)
-    assert missing in process
+def test_missing_settings_end_it_with_each_variable_named(tmp_path: Path) -> None:
+    missing = ("WHATSAPP_API_TOKEN", "PUBLIC_URL", "DATABASE_URL", "LINK_SIGNING_KEY")
+    error = _refused(dict.fromkeys(missing, ""), tmp_path)
+    assert [line.partition(":")[0] for line in error.splitlines()] == sorted(missing, key=error.index)
 
 
 def test_a_url_of_another_account_names_both_variables(tmp_path: Path) -> None:

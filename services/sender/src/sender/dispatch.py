@@ -32,7 +32,9 @@ call_seconds = Histogram(
     "How long Twilio takes to answer",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8),
 )
-channel_paused = Gauge("itarent_sender_channel_paused", "1 while Twilio is not called, since it has refused lately")
+channel_paused = Gauge(
+    "itarent_sender_channel_paused", "1 for the reason for which Twilio is not called, or just tried again", ["reason"]
+)
 
 RETRY_S: Final = 0.5
 CHECKS: Final = 16
@@ -91,6 +93,7 @@ class Dispatcher:
         self._limits = limits
         self._callback = callback
         self._template_sid = template_sid
+        self.paused_for = ""  # why nothing is sent, or only tried; empty while all is well
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
@@ -121,12 +124,19 @@ class Dispatcher:
             return
         self._woken.clear()
         begun = await self._ledger.begin(room)
-        channel_paused.set(bool(begun.paused))
+        self._note_pause(begun.paused)
         for call in begun.calls:
             self._start(call)
         if begun.decided < room:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._limits.poll.total_seconds())
+
+    def _note_pause(self, reason: str) -> None:
+        if reason != self.paused_for:
+            channel_paused.clear()
+            self.paused_for = reason
+        if reason:
+            channel_paused.labels(reason).set(1)
 
     def _start(self, call: Call) -> None:
         self._leased.add(call.message_id)

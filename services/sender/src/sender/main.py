@@ -7,6 +7,9 @@ import socket
 from datetime import timedelta
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from common.kafka import Publisher, make_broker
 from common.links import Links
@@ -72,8 +75,17 @@ async def sender(settings: Settings) -> None:
             dispatcher.run(), Relay(database_url, publisher).run(), follow_wakes(database_url, dispatcher.wake)
         ):
             await broker.start()
-            await serve(Starlette(routes=health_routes()), settings.http_host, settings.http_port)
+            await serve(app_of(dispatcher), settings.http_host, settings.http_port)
             await broker.stop()
+
+
+def app_of(dispatcher: Dispatcher) -> Starlette:
+    """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
+
+    async def healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "paused_for": dispatcher.paused_for or None})
+
+    return Starlette(routes=[Route("/healthz", healthz), *health_routes()])
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -10,6 +10,7 @@ import os
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -99,13 +100,47 @@ def database_template(postgres: str) -> Iterator[str]:
     _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 
 
+class _Databases:
+    """Copies of the template. One is always made ahead, while a test runs: a copy can take longer than a test."""
+
+    def __init__(self, admin_url: str, template: str, beside: Executor) -> None:
+        self._admin_url = admin_url
+        self._template = template
+        self._beside = beside
+        self._next = beside.submit(self._copy)
+
+    def take(self) -> Database:
+        name = self._next.result()
+        self._next = self._beside.submit(self._copy)
+        return Database(_with_database(self._admin_url, name))
+
+    def drop(self, database: Database) -> None:
+        name = database.admin_url.rpartition("/")[2]
+        self._beside.submit(_administer, self._admin_url, "DROP DATABASE {} WITH (FORCE)", name)
+
+    def _copy(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        _administer(self._admin_url, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, self._template)
+        return name
+
+    def drop_spare(self) -> None:
+        self.drop(Database(_with_database(self._admin_url, self._next.result())))
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: str, database_template: str) -> Iterator[_Databases]:
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        databases = _Databases(postgres, database_template, beside)
+        yield databases
+        databases.drop_spare()
+
+
 @pytest.fixture
-def database(postgres: str, database_template: str) -> Iterator[Database]:
+def database(databases: _Databases) -> Iterator[Database]:
     """A database of this test's own, with every service's tables."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, database_template)
-    yield Database(_with_database(postgres, name))
-    _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+    taken = databases.take()
+    yield taken
+    databases.drop(taken)
 
 
 def _administer(admin_url: str, statement: LiteralString, *names: str) -> None:
