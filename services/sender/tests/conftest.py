@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
-from common.events import DirectMessageRequested, DirectPurpose, NotificationRequested, Recipient
+from common.events import DirectMessageRequested, DirectPurpose, MatchedSearch, NotificationRequested, Recipient
 from common.kafka import Received
 from common.links import Links
 from common.postgres import open_pool
@@ -38,6 +38,7 @@ POLICY = Policy(
     links=Links("https://bot.example", "a-signing-key-of-tests"),
 )
 CALLBACK = Callback("http://127.0.0.1:9/twilio/status")
+NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", alert=False),)
 TEMPLATE = "HX" + "0" * 32
 
 

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -30,7 +29,7 @@ from testkit.servers import Database
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind, SimulatorClient
 
-from .conftest import TOPICS, direct_for, flat_for, renter
+from .conftest import NOT_ASKED, TOPICS, direct_for, flat_for, renter
 
 Environment = dict[str, str]
 VERIFY_TOKEN = "a-verify-token-of-tests"
@@ -98,12 +97,12 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
     kafka: str, topics: Topics, database: Database, simulator: SimulatorClient, environment: Environment, tmp_path: Path
 ) -> None:
     anna = renter()
-    flat, test, unknown = flat_for(anna.user_id), direct_for(anna.user_id), flat_for(uuid4())
+    flat, test, unwanted = flat_for(anna.user_id), direct_for(anna.user_id), flat_for(anna.user_id, searches=NOT_ASKED)
     await simulator.join(anna.phone or "")
     async with started(environment, tmp_path):
         async with Publisher.connected(kafka, "tests") as publisher:
             await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
-            await publisher.publish(topics.notifications, [flat, test, unknown, flat])
+            await publisher.publish(topics.notifications, [flat, test, unwanted, flat])
             assert {message.to for message in await simulator.messages_when(2, 20)} == {anna.phone}
 
             async def reports() -> list[MessageStatusReported]:

@@ -5,13 +5,11 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from common.events import (
     DirectPurpose,
-    MatchedSearch,
     MessageStatus,
     MessageStatusReported,
     NotificationRequested,
@@ -28,9 +26,7 @@ from testkit.factories import make_listing, make_notification, monthly
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
 
-from .conftest import POLICY, TEMPLATE, Sender, direct_for, flat_for, renter
-
-NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", alert=False),)
+from .conftest import NOT_ASKED, POLICY, TEMPLATE, Sender, direct_for, flat_for, renter
 
 
 async def test_a_flat_is_texted_once_with_its_link(sender: Sender) -> None:
