@@ -5,6 +5,7 @@ The value of a record is the event's fields as plain JSON; the CloudEvents attri
 """
 
 import datetime as dt
+from abc import abstractmethod
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid5
@@ -37,14 +38,14 @@ class Event(Value):
     type: ClassVar[str]
 
     @property
+    @abstractmethod
     def key(self) -> str:
         """The record's key: events of one key stay in order."""
-        raise NotImplementedError  # pragma: no cover
 
     @property
+    @abstractmethod
     def event_id(self) -> UUID:
         """The CloudEvents id; the same for the same fact, however often it is published."""
-        raise NotImplementedError  # pragma: no cover
 
 
 class ListingPublished(Event):

@@ -5,6 +5,7 @@ To add a converter: write a class here with a new `as_`, and add it to `Column`.
 
 import datetime as dt
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -38,9 +39,9 @@ ROME: Final = ZoneInfo("Europe/Rome")
 class _Column(Request):
     """The base of all: a cell that the source leaves empty says nothing."""
 
+    @abstractmethod
     def read(self, cell: str) -> Reading:
         """What the cell says. Raises RefusedError if it cannot be read."""
-        raise NotImplementedError
 
     def absent(self) -> Reading:
         """What it says that the cell is empty."""
