@@ -355,6 +355,7 @@ class Subscription(TypedDict):
     batch: Literal[True]
     max_records: int
     batch_timeout_ms: int
+    fetch_max_wait_ms: int
     heartbeat_interval_ms: int
     auto_offset_reset: Literal["earliest"]
     group_instance_id: str | None
@@ -362,8 +363,15 @@ class Subscription(TypedDict):
     decoder: CustomCallable
 
 
-def in_batches(instance_id: str | None, *, max_records: int = 500) -> Subscription:
+AT_ONCE_MS: Final = 20
+"""`fetch_max_wait_ms` of a subscriber that somebody waits for."""
+
+
+def in_batches(instance_id: str | None, *, max_records: int = 500, fetch_max_wait_ms: int = 500) -> Subscription:
     """Options of a subscriber that takes records as they are, up to `max_records` at once.
+
+    A fetch waits up to `fetch_max_wait_ms` for records. A partition whose records were still being handled when the
+    fetch was sent is not in it: what comes there meanwhile lies until the fetch returns.
 
     With an `instance_id` (static membership) a process that was killed gets its partitions back as soon as it is
     back, instead of after the session's timeout.
@@ -372,6 +380,7 @@ def in_batches(instance_id: str | None, *, max_records: int = 500) -> Subscripti
         batch=True,
         max_records=max_records,
         batch_timeout_ms=20,  # 200 by default: an empty poll sleeps that long before it looks again
+        fetch_max_wait_ms=fetch_max_wait_ms,
         # 3,000 by default, and a member learns of a newcomer with its heartbeat: four subscribers would start in 10 s.
         heartbeat_interval_ms=300,
         auto_offset_reset="earliest",

@@ -16,16 +16,12 @@ from common.events import (
     Recipient,
     RecipientSaved,
 )
-from common.kafka import Publisher, Reader, Received, Records, in_batches
+from common.kafka import AT_ONCE_MS, Publisher, Reader, Received, Records, in_batches
 from common.topics import Topics
 from sender.intake import Intake, Requested
 from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
-
-FETCH_WAIT_MS: Final = 20
-"""How long a fetch may wait for records. 500 by default, and a partition whose records were still being handled when
-the fetch was sent is not in it: what comes there meanwhile would lie until the fetch returns."""
 
 STATUSES_AT_ONCE: Final = 32 * 1024
 STATUSES_WAIT_MS: Final = 200
@@ -52,8 +48,7 @@ def subscribe(
         topics.notifications.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-        **in_batches(_member(instance_id, "notifications")),
+        **in_batches(_member(instance_id, "notifications"), fetch_max_wait_ms=AT_ONCE_MS),
     )
     async def on_notifications_requested(records: Records) -> None:
         await intake.take(await notifications.read(records))
@@ -62,8 +57,7 @@ def subscribe(
         topics.recipients.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-        **in_batches(_member(instance_id, "recipients")),
+        **in_batches(_member(instance_id, "recipients"), fetch_max_wait_ms=AT_ONCE_MS),
     )
     async def on_recipients_saved(records: Records) -> None:
         saved, erased = _saved_and_erased(await recipients.read(records))
@@ -75,8 +69,7 @@ def subscribe(
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
         fetch_min_bytes=STATUSES_AT_ONCE,
-        fetch_max_wait_ms=STATUSES_WAIT_MS,
-        **in_batches(_member(instance_id, "statuses")),
+        **in_batches(_member(instance_id, "statuses"), fetch_max_wait_ms=STATUSES_WAIT_MS),
     )
     async def on_message_statuses_reported(records: Records) -> None:
         await reports.record([*_callbacks(await statuses.read(records))])

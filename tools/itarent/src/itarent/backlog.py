@@ -1,16 +1,17 @@
 """What a system has not finished yet: records not handled, messages not ended, events not published."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from common.topics import Topic
+from common.topics import Topic, Topics
 from itarent.system import System
 
 STILL_FOR: Final = 3
@@ -40,47 +41,63 @@ async def drain(system: System, *, within_seconds: float) -> float:
     """
     began = time.monotonic()
     still = 0
-    while still < STILL_FOR:
-        left = await backlog(system)
-        still = still + 1 if left.is_empty else 0
-        if time.monotonic() - began > within_seconds:
-            raise NotDrainedError(left)
-        await asyncio.sleep(0.2)
+    async with watching(system) as watch:
+        while still < STILL_FOR:
+            left = await watch.backlog()
+            still = still + 1 if left.is_empty else 0
+            if time.monotonic() - began > within_seconds:
+                raise NotDrainedError(left)
+            await asyncio.sleep(0.1)
     return time.monotonic() - began
 
 
-async def backlog(system: System) -> Backlog:
-    """What is left at this moment."""
-    topics = system.topics
-    readers = {
+@dataclass(frozen=True)
+class Watch:
+    """Looks at a system's backlog, over connections of its own."""
+
+    _admin: AIOKafkaAdminClient
+    _consumer: AIOKafkaConsumer
+    _database: "asyncpg.Connection[Any]"
+    _read_by: Mapping[str, list[TopicPartition]]
+
+    async def backlog(self) -> Backlog:
+        """What is left at this moment."""
+        ((messages, events),) = await self._database.fetch(_UNFINISHED)
+        ends = await self._consumer.end_offsets([each for read in self._read_by.values() for each in read])
+        return Backlog({group: await self._lag(group, ends) for group in self._read_by}, messages, events)
+
+    async def _lag(self, group: str, ends: Mapping[TopicPartition, int]) -> int:
+        committed = await self._admin.list_consumer_group_offsets(group)
+        handled = {partition: max(0, found.offset) for partition, found in committed.items()}
+        return sum(ends[partition] - handled.get(partition, 0) for partition in self._read_by[group])
+
+
+@contextlib.asynccontextmanager
+async def watching(system: System) -> AsyncIterator[Watch]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.addresses.kafka)
+    consumer = AIOKafkaConsumer(bootstrap_servers=system.addresses.kafka)
+    database = await asyncpg.connect(system.addresses.postgres)
+    try:
+        await asyncio.gather(admin.start(), consumer.start())
+        read_by = {group: _partitions(read) for group, read in _readers(system.topics).items()}
+        yield Watch(admin, consumer, database, read_by)
+    finally:
+        await asyncio.gather(admin.close(), consumer.stop(), database.close())
+
+
+def _readers(topics: Topics) -> Mapping[str, tuple[Topic, ...]]:
+    return {
         "matcher": (topics.listings,),
         "sender": (topics.notifications, topics.recipients, topics.message_statuses),
         "api": (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
     }
-    connection = await asyncpg.connect(system.addresses.postgres)
-    try:
-        ((messages, events),) = await connection.fetch(_UNFINISHED)
-    finally:
-        await connection.close()
-    lags = await asyncio.gather(*(_lag(system.addresses.kafka, group, read) for group, read in readers.items()))
-    return Backlog(lags=dict(zip(readers, lags, strict=True)), messages=messages, events=events)
+
+
+def _partitions(topics: tuple[Topic, ...]) -> list[TopicPartition]:
+    return [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
 
 
 _UNFINISHED = """
 SELECT (SELECT count(*) FROM sender.messages WHERE stage IN ('waiting', 'retrying', 'sending', 'in_doubt')),
        (SELECT count(*) FROM sender.outbox) + (SELECT count(*) FROM api.outbox)
 """
-
-
-async def _lag(bootstrap_servers: str, group: str, topics: tuple[Topic, ...]) -> int:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
-    await asyncio.gather(admin.start(), consumer.start())
-    try:
-        partitions = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-        ends = await consumer.end_offsets(partitions)
-        committed = await admin.list_consumer_group_offsets(group)
-    finally:
-        await asyncio.gather(admin.close(), consumer.stop())
-    handled = {partition: max(0, found.offset) for partition, found in committed.items()}
-    return sum(end - handled.get(partition, 0) for partition, end in ends.items())

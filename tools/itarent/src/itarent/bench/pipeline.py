@@ -26,7 +26,7 @@ from common.events import ListingPublished, RecipientSaved, SubscriptionSaved
 from common.kafka import Publisher
 from common.listing import Listing
 from common.service import in_background
-from itarent.backlog import backlog, drain
+from itarent.backlog import drain, watching
 from itarent.bench.demand import phone, recipient, searches, subscription
 from itarent.bench.results import keep, write_table
 from itarent.commands import until_stopped
@@ -153,15 +153,17 @@ class _Run:
 
     async def _sample(self) -> None:
         """When each stage has last been seen with work left, and the most memory that each service has used."""
-        while True:
-            left = await backlog(self.system)
-            stages = {f"{group} (Kafka)": lag for group, lag in left.lags.items()} | {"sender (Twilio)": left.messages}
-            for stage, waiting in stages.items():
-                if waiting:
-                    self.done_after_s[stage] = time.monotonic() - self.began
-            for name in (*SERVICES, SIMULATOR):
-                self.peak_mib[name] = max(self.peak_mib[name], self.system.services[name].rss_bytes() >> 20)
-            await asyncio.sleep(0.5)
+        async with watching(self.system) as watch:
+            while True:
+                left = await watch.backlog()
+                stages = {f"{group} (Kafka)": lag for group, lag in left.lags.items()}
+                stages["sender (Twilio)"] = left.messages
+                for stage, waiting in stages.items():
+                    if waiting:
+                        self.done_after_s[stage] = time.monotonic() - self.began
+                for name in (*SERVICES, SIMULATOR):
+                    self.peak_mib[name] = max(self.peak_mib[name], self.system.services[name].rss_bytes() >> 20)
+                await asyncio.sleep(0.5)
 
     async def _told(self) -> tuple[int, int]:
         connection = await asyncpg.connect(self.system.addresses.postgres)
