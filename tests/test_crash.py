@@ -74,9 +74,6 @@ async def test_killed_services_lose_no_match_and_tell_nobody_twice(system: Syste
     await drain(system, within_seconds=120)
 
     balance = await audit(Kafka(system.addresses.kafka, system.topics), system.addresses.postgres)
-    print(
-        f"seed {seed}: {balance.listing_versions} versions, {balance.matches} matches, {dict(balance.by_disposition)}"
-    )
     assert balance.balanced, balance.problems
     assert balance.pending == 0
     assert balance.listing_versions > LISTINGS * 0.9, "nearly all listings were versions that took effect"
