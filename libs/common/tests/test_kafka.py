@@ -34,10 +34,10 @@ from common.kafka import (
     Reader,
     Received,
     Records,
+    at_once,
     create_topics,
     decode,
     encode,
-    in_batches,
     make_broker,
     tombstone,
 )
@@ -272,7 +272,7 @@ async def subscribed(kafka: str, topic: Topic, handler: Handler) -> AsyncIterato
     async def on_records(records: Records) -> None:
         await handler(records)
 
-    broker.subscriber(topic.name, group_id="tests", ack_policy=AckPolicy.NACK_ON_ERROR, **in_batches(None))(on_records)
+    broker.subscriber(topic.name, group_id="tests", ack_policy=AckPolicy.NACK_ON_ERROR, **at_once(None))(on_records)
     async with broker:
         await broker.start()
         yield

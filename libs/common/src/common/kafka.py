@@ -356,6 +356,7 @@ class Subscription(TypedDict):
     max_records: int
     batch_timeout_ms: int
     fetch_max_wait_ms: int
+    fetch_min_bytes: int
     heartbeat_interval_ms: int
     auto_offset_reset: Literal["earliest"]
     group_instance_id: str | None
@@ -363,24 +364,32 @@ class Subscription(TypedDict):
     decoder: CustomCallable
 
 
-AT_ONCE_MS: Final = 20
-"""`fetch_max_wait_ms` of a subscriber that somebody waits for."""
-
-
-def in_batches(instance_id: str | None, *, max_records: int = 500, fetch_max_wait_ms: int = 500) -> Subscription:
-    """Options of a subscriber that takes records as they are, up to `max_records` at once.
-
-    A fetch waits up to `fetch_max_wait_ms` for records. A partition whose records were still being handled when the
-    fetch was sent is not in it: what comes there meanwhile lies until the fetch returns.
+def at_once(instance_id: str | None) -> Subscription:
+    """Options of a subscriber that somebody waits for: records are taken as they come, up to 500 at once.
 
     With an `instance_id` (static membership) a process that was killed gets its partitions back as soon as it is
     back, instead of after the session's timeout.
     """
+    # A partition whose records were still being handled when a fetch was sent is not in it: what comes there
+    # meanwhile lies until the fetch returns, by default after 500 ms.
+    return _in_batches(instance_id, fetch_max_wait_ms=20, fetch_min_bytes=1)
+
+
+def gathered(instance_id: str | None) -> Subscription:
+    """Options of a subscriber that nobody waits for: records are gathered for a moment, since each batch has a price.
+
+    As `at_once` otherwise.
+    """
+    return _in_batches(instance_id, fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
+
+
+def _in_batches(instance_id: str | None, *, fetch_max_wait_ms: int, fetch_min_bytes: int) -> Subscription:
     return Subscription(
         batch=True,
-        max_records=max_records,
+        max_records=500,
         batch_timeout_ms=20,  # 200 by default: an empty poll sleeps that long before it looks again
         fetch_max_wait_ms=fetch_max_wait_ms,
+        fetch_min_bytes=fetch_min_bytes,
         # 3,000 by default, and a member learns of a newcomer with its heartbeat: four subscribers would start in 10 s.
         heartbeat_interval_ms=300,
         auto_offset_reset="earliest",

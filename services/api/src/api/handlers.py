@@ -14,7 +14,7 @@ from common.events import (
     NotificationRequested,
     NotificationSettled,
 )
-from common.kafka import Publisher, Reader, Records, in_batches
+from common.kafka import Publisher, Reader, Records, at_once, gathered
 from common.topics import Topics
 
 GROUP = "api"
@@ -49,7 +49,7 @@ def subscribe(
         topics.inbound_messages.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(member("inbound-messages")),
+        **at_once(member("inbound-messages")),
     )
     async def on_inbound_message_received(records: Records) -> None:
         for received in await inbound.read(records):
@@ -57,7 +57,7 @@ def subscribe(
                 await phones.receive(received.event)
 
     @broker.subscriber(
-        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **in_batches(member("listings"))
+        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **gathered(member("listings"))
     )
     async def on_listing_published(records: Records) -> None:
         await activity.record_listings(await listings.read(records))
@@ -67,7 +67,7 @@ def subscribe(
         topics.notifications.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(member("notifications")),
+        **gathered(member("notifications")),
     )
     async def on_notification_requested(records: Records) -> None:
         received = await notifications.read(records)
@@ -78,7 +78,7 @@ def subscribe(
         topics.message_statuses.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(member("message-statuses")),
+        **gathered(member("message-statuses")),
     )
     async def on_message_status_reported(records: Records) -> None:
         received = await statuses.read(records)

@@ -10,7 +10,7 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter, Histogram
 
 from common.events import ListingPublished, NotificationRequested
-from common.kafka import AT_ONCE_MS, Publisher, Reader, Received, Records, in_batches
+from common.kafka import Publisher, Reader, Received, Records, at_once
 from common.topics import Topics
 from matcher.announcements import announcements
 from matcher.difference import Change, Origin, Published
@@ -54,7 +54,7 @@ def subscribe(
         topics.listings.name,
         group_id="matcher",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(instance_id, fetch_max_wait_ms=AT_ONCE_MS),
+        **at_once(instance_id),
     )
     async def on_listings_published(records: Records) -> None:
         with progress.batch(), batch_seconds.time():

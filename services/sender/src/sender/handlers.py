@@ -1,7 +1,6 @@
 """What the sender does with events: each handler reads a batch and records it once."""
 
 from collections.abc import Iterable
-from typing import Final
 from uuid import UUID
 
 import structlog
@@ -16,16 +15,12 @@ from common.events import (
     Recipient,
     RecipientSaved,
 )
-from common.kafka import AT_ONCE_MS, Publisher, Reader, Received, Records, in_batches
+from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
 from common.topics import Topics
 from sender.intake import Intake, Requested
 from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
-
-STATUSES_AT_ONCE: Final = 32 * 1024
-STATUSES_WAIT_MS: Final = 200
-"""Callbacks come up to five a message and nobody waits for us to hear them: they are worth gathering."""
 
 
 def subscribe(
@@ -48,7 +43,7 @@ def subscribe(
         topics.notifications.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(_member(instance_id, "notifications"), fetch_max_wait_ms=AT_ONCE_MS),
+        **at_once(_member(instance_id, "notifications")),
     )
     async def on_notifications_requested(records: Records) -> None:
         await intake.take(await notifications.read(records))
@@ -57,7 +52,7 @@ def subscribe(
         topics.recipients.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **in_batches(_member(instance_id, "recipients"), fetch_max_wait_ms=AT_ONCE_MS),
+        **at_once(_member(instance_id, "recipients")),
     )
     async def on_recipients_saved(records: Records) -> None:
         saved, erased = _saved_and_erased(await recipients.read(records))
@@ -68,8 +63,7 @@ def subscribe(
         topics.message_statuses.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        fetch_min_bytes=STATUSES_AT_ONCE,
-        **in_batches(_member(instance_id, "statuses"), fetch_max_wait_ms=STATUSES_WAIT_MS),
+        **gathered(_member(instance_id, "statuses")),
     )
     async def on_message_statuses_reported(records: Records) -> None:
         await reports.record([*_callbacks(await statuses.read(records))])
