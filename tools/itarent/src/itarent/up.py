@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from itarent.commands import until_stopped
 from itarent.environment import API, SERVICES, SIMULATOR
@@ -27,7 +26,7 @@ def up() -> None:
 
 async def _up(home: Path, console: Console) -> None:
     async with started_system(home, console) as system:
-        console.print(addresses(system))
+        tell(console, addresses(system))
         await asyncio.Event().wait()
 
 
@@ -37,12 +36,12 @@ async def started_system(
 ) -> AsyncIterator[System]:
     """A running system whose start, mishaps and end are told on the console."""
 
-    def tell(ended: Ended) -> None:
+    def tell_end(ended: Ended) -> None:
         console.print(sentence(ended), style="yellow", highlight=False)
 
     async with contextlib.AsyncExitStack() as stack:
         with shown_progress(console) as progress:
-            running = running_system(home, overrides=overrides, progress=progress, on_ended=tell)
+            running = running_system(home, overrides=overrides, progress=progress, on_ended=tell_end)
             system = await stack.enter_async_context(running)
         try:
             yield system
@@ -71,21 +70,31 @@ def shown_progress(console: Console) -> Iterator[Progress]:
         yield show
 
 
-def addresses(system: System) -> Table:
-    """Where to look."""
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    rows = {
-        "API": f"{system.url(API)}/docs",
-        "Phones": system.url(SIMULATOR),
+def to_look_at(system: System) -> dict[str, str]:
+    """What a person wants to see first."""
+    return {
+        "Watch the flow": f"{system.url(API)}/watch?key={system.credentials.operator_key}",
+        "See the phones": system.url(SIMULATOR),
+        "Read the logs": str(system.home / "logs"),
+    }
+
+
+def addresses(system: System) -> dict[str, str]:
+    """Where everything is."""
+    return {
+        **to_look_at(system),
+        "API": f"{system.url(API)}/api/v1/openapi.json",
         **{name: f"{system.url(name)}/healthz" for name in SERVICES},
         "Kafka": system.addresses.kafka,
         "PostgreSQL": system.addresses.postgres.rpartition("@")[2],
         "Secrets": str(system.home / "credentials.json"),
-        "Logs": str(system.home / "logs"),
     }
-    for name, address in rows.items():
-        table.add_row(name, address)
-    return table
+
+
+def tell(console: Console, named: Mapping[str, str]) -> None:
+    """A line each, whole: addresses are copied and clicked."""
+    for name, address in named.items():
+        console.print(f"{name}: {address}", soft_wrap=True, highlight=False, markup=False)
 
 
 def sentence(ended: Ended) -> str:

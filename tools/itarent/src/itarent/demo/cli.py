@@ -25,7 +25,7 @@ from itarent.demo.watching import Seen
 from itarent.environment import API, SENDER, SIMULATOR
 from itarent.project import PROJECT
 from itarent.system import System, alone_in
-from itarent.up import started_system
+from itarent.up import started_system, tell, to_look_at
 from local_servers.home import home_of
 from twilio_simulator.client import SimulatorClient, connected
 
@@ -86,8 +86,7 @@ async def _actors(system: System) -> AsyncIterator[tuple[httpx.AsyncClient, Simu
 
 async def _show(system: System, console: Console, api: httpx.AsyncClient, market: Market, pace: float) -> None:
     film, seen = Film(), Seen()
-    for what, address in _where(system).items():
-        console.print(f"{what}: {address}", soft_wrap=True, highlight=False, markup=False)
+    tell(console, to_look_at(system))
     async with (
         Publisher.connected(system.addresses.kafka, "demo") as publisher,
         in_background(
@@ -110,11 +109,3 @@ async def _show_lines(film: Film, seen: Seen, console: Console) -> None:
     while True:
         await asyncio.sleep(LINE_EVERY_S)
         console.print(line(film, seen), soft_wrap=True, highlight=False)
-
-
-def _where(system: System) -> dict[str, str]:
-    return {
-        "Watch the flow": f"{system.url(API)}/watch?key={system.credentials.operator_key}",
-        "See the phones": system.url(SIMULATOR),
-        "Read the logs": str(system.home / "logs"),
-    }
