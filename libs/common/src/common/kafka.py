@@ -349,7 +349,7 @@ async def _leave_undecoded(message: KafkaMessage) -> Any:  # noqa: ANN401 - Fast
     return message.body
 
 
-class Subscription(TypedDict):
+class SubscriberOptions(TypedDict):
     """Options that every subscriber shares; its `ack_policy` stands at the subscriber itself."""
 
     batch: Literal[True]
@@ -364,7 +364,7 @@ class Subscription(TypedDict):
     decoder: CustomCallable
 
 
-def at_once(instance_id: str | None) -> Subscription:
+def at_once(instance_id: str | None) -> SubscriberOptions:
     """Options of a subscriber that somebody waits for: records are taken as they come, up to 500 at once.
 
     With an `instance_id` (static membership) a process that was killed gets its partitions back as soon as it is
@@ -375,7 +375,7 @@ def at_once(instance_id: str | None) -> Subscription:
     return _in_batches(instance_id, fetch_max_wait_ms=20, fetch_min_bytes=1)
 
 
-def gathered(instance_id: str | None) -> Subscription:
+def gathered(instance_id: str | None) -> SubscriberOptions:
     """Options of a subscriber that nobody waits for: records are gathered for a moment, since each batch has a price.
 
     As `at_once` otherwise.
@@ -383,8 +383,8 @@ def gathered(instance_id: str | None) -> Subscription:
     return _in_batches(instance_id, fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
 
 
-def _in_batches(instance_id: str | None, *, fetch_max_wait_ms: int, fetch_min_bytes: int) -> Subscription:
-    return Subscription(
+def _in_batches(instance_id: str | None, *, fetch_max_wait_ms: int, fetch_min_bytes: int) -> SubscriberOptions:
+    return SubscriberOptions(
         batch=True,
         max_records=500,
         batch_timeout_ms=20,  # 200 by default: an empty poll sleeps that long before it looks again
