@@ -364,23 +364,28 @@ class SubscriberOptions(TypedDict):
     decoder: CustomCallable
 
 
-def at_once(instance_id: str | None) -> SubscriberOptions:
+def at_once(instance_id: str | None, subscriber: str = "") -> SubscriberOptions:
     """Options of a subscriber that somebody waits for: records are taken as they come, up to 500 at once.
 
     With an `instance_id` (static membership) a process that was killed gets its partitions back as soon as it is
-    back, instead of after the session's timeout.
+    back, instead of after the session's timeout. Each of several subscribers of a process is a member of the group
+    of its own: `subscriber` names it.
     """
     # A partition whose records were still being handled when a fetch was sent is not in it: what comes there
     # meanwhile lies until the fetch returns, by default after 500 ms.
-    return _in_batches(instance_id, fetch_max_wait_ms=20, fetch_min_bytes=1)
+    return _in_batches(_member(instance_id, subscriber), fetch_max_wait_ms=20, fetch_min_bytes=1)
 
 
-def gathered(instance_id: str | None) -> SubscriberOptions:
+def gathered(instance_id: str | None, subscriber: str = "") -> SubscriberOptions:
     """Options of a subscriber that nobody waits for: records are gathered for a moment, since each batch has a price.
 
     As `at_once` otherwise.
     """
-    return _in_batches(instance_id, fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
+    return _in_batches(_member(instance_id, subscriber), fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
+
+
+def _member(instance_id: str | None, subscriber: str) -> str | None:
+    return f"{instance_id}-{subscriber}" if instance_id and subscriber else instance_id
 
 
 def _in_batches(instance_id: str | None, *, fetch_max_wait_ms: int, fetch_min_bytes: int) -> SubscriberOptions:

@@ -41,15 +41,11 @@ def subscribe(
         publisher, topics.message_statuses, MessageStatusReported, NotificationSettled, keeps_dead_letters=False
     )
 
-    def member(name: str) -> str | None:
-        # Each subscriber is a member of the group of its own, and a member's name is unique.
-        return instance_id and f"{instance_id}-{name}"
-
     @broker.subscriber(
         topics.inbound_messages.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **at_once(member("inbound-messages")),
+        **at_once(instance_id, "inbound-messages"),
     )
     async def on_inbound_message_received(records: Records) -> None:
         for received in await inbound.read(records):
@@ -57,7 +53,7 @@ def subscribe(
                 await phones.receive(received.event)
 
     @broker.subscriber(
-        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **gathered(member("listings"))
+        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **gathered(instance_id, "listings")
     )
     async def on_listing_published(records: Records) -> None:
         await activity.record_listings(await listings.read(records))
@@ -67,7 +63,7 @@ def subscribe(
         topics.notifications.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **gathered(member("notifications")),
+        **gathered(instance_id, "notifications"),
     )
     async def on_notification_requested(records: Records) -> None:
         received = await notifications.read(records)
@@ -78,7 +74,7 @@ def subscribe(
         topics.message_statuses.name,
         group_id=GROUP,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **gathered(member("message-statuses")),
+        **gathered(instance_id, "message-statuses"),
     )
     async def on_message_status_reported(records: Records) -> None:
         received = await statuses.read(records)

@@ -43,7 +43,7 @@ def subscribe(
         topics.notifications.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **at_once(_member(instance_id, "notifications")),
+        **at_once(instance_id, "notifications"),
     )
     async def on_notifications_requested(records: Records) -> None:
         await intake.take(await notifications.read(records))
@@ -52,7 +52,7 @@ def subscribe(
         topics.recipients.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **at_once(_member(instance_id, "recipients")),
+        **at_once(instance_id, "recipients"),
     )
     async def on_recipients_saved(records: Records) -> None:
         saved, erased = _saved_and_erased(await recipients.read(records))
@@ -63,15 +63,10 @@ def subscribe(
         topics.message_statuses.name,
         group_id="sender",
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **gathered(_member(instance_id, "statuses")),
+        **gathered(instance_id, "statuses"),
     )
     async def on_message_statuses_reported(records: Records) -> None:
         await reports.record([*_callbacks(await statuses.read(records))])
-
-
-def _member(instance_id: str | None, what: str) -> str | None:
-    """Each subscriber is a member of the group of its own, and needs a name of its own."""
-    return f"{instance_id}-{what}" if instance_id else None
 
 
 def _saved_and_erased(received: Iterable[Received[RecipientSaved]]) -> tuple[list[Recipient], list[UUID]]:
