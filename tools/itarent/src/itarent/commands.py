@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from itarent.system import AlreadyRunning
+from itarent.local import AlreadyRunning
 from local_servers.home import InUse
 from local_servers.kafka_jars import JarDiffers
 from local_servers.ports import NoFreePort

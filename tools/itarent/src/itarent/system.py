@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import fcntl
 import importlib.resources
-import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +15,7 @@ from common.postgres import migrate, provision
 from common.topics import Topics
 from itarent.credentials import Credentials
 from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR, WEBHOOK, Addresses, environments
+from itarent.local import Local, alone_in, announced
 from itarent.project import PROJECT
 from itarent.supervision import Ended, Program, Service, running_services
 from local_servers.home import home_of, private_directory
@@ -32,13 +31,6 @@ PREFERRED_PORTS: Mapping[str, int] = MappingProxyType(
 )
 ANY_PORTS: Mapping[str, int] = MappingProxyType(dict.fromkeys(PREFERRED_PORTS, 0))
 NO_OVERRIDES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-
-
-class AlreadyRunning(Exception):  # noqa: N818 - named by what is the case
-    """A system already runs in this home."""
-
-    def __init__(self, home: Path, pid: str) -> None:
-        super().__init__(f"A system already runs in {home} (process {pid}): stop it, or set ITARENT_HOME to another.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,16 @@ async def running_system(
         programs = _programs(addresses, environments(addresses, credentials, namespace), overrides)
         progress("Starting the services", 0, len(programs))
         async with running_services(programs, home, on_ended=on_ended, progress=progress) as services:
-            yield System(home, addresses, credentials, topics, services)
+            local = Local(
+                home=home,
+                kafka=addresses.kafka,
+                postgres=addresses.postgres,
+                namespace=namespace,
+                ports=dict(addresses.ports),
+                runs=frozenset(services),
+            )
+            with announced(local):
+                yield System(home, addresses, credentials, topics, services)
 
 
 def _programs(
@@ -135,19 +136,3 @@ async def _prepare_database(admin_url: str, credentials: Credentials) -> str:
         if (importlib.resources.files(role) / "migrations").is_dir():
             await asyncio.to_thread(migrate, addresses.database_url(role, credentials), role)
     return database_url
-
-
-@contextlib.contextmanager
-def alone_in(home: Path) -> Iterator[None]:
-    """Hold `home` for this process; the file names it to whoever comes second."""
-    with (private_directory(home) / "running").open("a+") as holder:
-        try:
-            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder.seek(0)
-            raise AlreadyRunning(home, holder.read().strip()) from None
-        holder.truncate(0)
-        holder.write(str(os.getpid()))
-        holder.flush()
-        yield
-        holder.truncate(0)

@@ -23,8 +23,9 @@ from itarent.demo.renters import RENTERS
 from itarent.demo.view import line, view
 from itarent.demo.watching import Seen
 from itarent.environment import API, SENDER, SIMULATOR
+from itarent.local import alone_in
 from itarent.project import PROJECT
-from itarent.system import System, alone_in
+from itarent.system import System
 from itarent.up import started_system, tell, to_look_at
 from local_servers.home import home_of
 from twilio_simulator.client import SimulatorClient, connected
