@@ -116,4 +116,4 @@ def test_a_token_that_is_forged_expired_or_for_somebody_else_says_nothing() -> N
     assert tokens.user_of(tokens.issue(user_id, now - dt.timedelta(minutes=16))) is None
     assert tokens.user_of(AccessTokens("another secret of thirty-two letters").issue(user_id, now)) is None
     assert tokens.user_of(jwt.encode({**claims, "aud": "elsewhere"}, secret)) is None
-    assert tokens.user_of(jwt.encode(claims, None, algorithm="none")) is None
+    assert tokens.user_of(jwt.encode(claims, "", algorithm="none")) is None
