@@ -1,90 +1,150 @@
 """Accounts: who may sign in, and the refresh tokens of each sign-in."""
 
-from dataclasses import dataclass
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from api.consents import Consents, How, What
 from api.recipients import Recipients
 from api.security import REFRESH_TOKEN_VALID_FOR, digest, new_refresh_token
 from common.events import Language, Recipient
 
+if TYPE_CHECKING:
+    from common.outbox import Connection
+
 
 @dataclass(frozen=True)
 class Account:
+    """Who may sign in; `password_hash` is None where an external issuer vouches for them."""
+
     user_id: UUID
-    password_hash: str
+    email: str | None
+    password_hash: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Session:
+class SignIn:
     """A sign-in that goes on: the refresh token is good for one use."""
 
+    sign_in_id: UUID
     user_id: UUID
-    refresh_token: str
+    refresh_token: str = field(repr=False)
 
 
 class Accounts:
-    def __init__(self, pool: asyncpg.Pool, recipients: Recipients) -> None:
+    def __init__(self, pool: asyncpg.Pool, recipients: Recipients, consents: Consents) -> None:
         self._pool = pool
         self._recipients = recipients
+        self._consents = consents
 
-    async def register(self, email: str, password_hash: str, language: Language, time_zone: str) -> UUID | None:
+    async def register(
+        self, email: str, password_hash: str, language: Language, time_zone: str, now: dt.datetime
+    ) -> UUID | None:
         """Create an account with its recipient; None where the e-mail address has one."""
-        user_id = uuid4()
+        recipient = Recipient(user_id=uuid4(), revision=1, language=language, time_zone=time_zone)
         async with self._pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval(_REGISTER, user_id, email, password_hash):
+            if not await connection.fetchval(_REGISTER, recipient.user_id, email, password_hash):
                 return None
-            recipient = Recipient(user_id=user_id, revision=1, language=language, time_zone=time_zone)
             await self._recipients.create(connection, recipient)
-        return user_id
+            await self._consents.record(connection, recipient.user_id, What.TERMS_ACCEPTED, How.REGISTRATION, now)
+        return recipient.user_id
 
-    async def account_of(self, email: str) -> Account | None:
-        row = await self._pool.fetchrow(_ACCOUNT, email)
-        return Account(row["user_id"], row["password_hash"]) if row else None
+    async def with_email(self, email: str) -> Account | None:
+        row = await self._pool.fetchrow(f"{_ACCOUNT} WHERE email = $1", email)
+        return _account(row) if row else None
 
-    async def email_of(self, user_id: UUID) -> str | None:
-        email: str | None = await self._pool.fetchval(_EMAIL, user_id)
-        return email
+    async def of(self, user_id: UUID) -> Account | None:
+        row = await self._pool.fetchrow(f"{_ACCOUNT} WHERE user_id = $1", user_id)
+        return _account(row) if row else None
 
-    async def open_session(self, user_id: UUID) -> Session:
-        """Begin a new family of refresh tokens."""
-        token = new_refresh_token()
-        await self._pool.execute(_BEGIN, digest(token), uuid4(), user_id, REFRESH_TOKEN_VALID_FOR)
-        return Session(user_id, token)
+    async def change_password(self, user_id: UUID, password_hash: str, *, keep: UUID) -> None:
+        """Set a new password, and end every sign-in but the one that asked for it."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_CHANGE_PASSWORD, user_id, password_hash)
+            await connection.execute(_END_OTHERS, user_id, keep)
 
-    async def continue_session(self, refresh_token: str) -> Session | None:
+    # --- sign-ins ---
+
+    async def begin(self, user_id: UUID) -> SignIn:
+        """Begin a sign-in."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            sign_in_id = uuid4()
+            await connection.execute(_BEGIN, sign_in_id, user_id)
+            return await self._issue(connection, sign_in_id, user_id)
+
+    async def go_on(self, refresh_token: str) -> SignIn | None:
         """Exchange a refresh token for the next one; None where it is not valid.
 
-        A token that was used before has been stolen, or its successor has: the whole family ends.
+        A token that was used before has been stolen, or its successor has: the sign-in ends.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            used = await connection.fetchrow(_CONTINUE, digest(refresh_token))
+            used = await connection.fetchrow(_USE, digest(refresh_token))
             if used is None:
-                await connection.execute(_END_FAMILY_OF, digest(refresh_token))
+                await connection.execute(_END_IF_USED, digest(refresh_token))
                 return None
-            token = new_refresh_token()
-            await connection.execute(_BEGIN, digest(token), used["family"], used["user_id"], REFRESH_TOKEN_VALID_FOR)
-        return Session(used["user_id"], token)
+            return await self._issue(connection, used["sign_in_id"], used["user_id"])
+
+    async def lasts(self, sign_in_id: UUID, user_id: UUID) -> bool:
+        """Whether a sign-in has not ended, and its account is there."""
+        return await self._pool.fetchval(_LASTS, sign_in_id, user_id) is not None
+
+    async def end(self, refresh_token: str) -> None:
+        """End the sign-in that a refresh token belongs to, if there is one."""
+        await self._pool.execute(_END, digest(refresh_token))
+
+    async def end_all(self, user_id: UUID) -> None:
+        """End every sign-in of a user."""
+        await self._pool.execute(_END_ALL, user_id)
+
+    async def _issue(self, connection: "Connection", sign_in_id: UUID, user_id: UUID) -> SignIn:
+        token = new_refresh_token()
+        await connection.execute(_ISSUE, digest(token), sign_in_id, REFRESH_TOKEN_VALID_FOR)
+        return SignIn(sign_in_id, user_id, token)
+
+
+def _account(row: asyncpg.Record) -> Account:
+    return Account(row["user_id"], row["email"], row["password_hash"])
 
 
 _REGISTER = """
 INSERT INTO users (user_id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING RETURNING true
 """
 
-_ACCOUNT = "SELECT user_id, password_hash FROM users WHERE email = $1"
+_ACCOUNT = "SELECT user_id, email, password_hash FROM users"
 
-_EMAIL = "SELECT email FROM users WHERE user_id = $1"
+_CHANGE_PASSWORD = "UPDATE users SET password_hash = $2 WHERE user_id = $1"  # noqa: S105 - a statement
 
-_BEGIN = """
-INSERT INTO refresh_tokens (token_hash, family, user_id, expires_at) VALUES ($1, $2, $3, now() + $4::interval)
+_BEGIN = "INSERT INTO sign_ins (sign_in_id, user_id) VALUES ($1, $2)"
+
+_ISSUE = """
+INSERT INTO refresh_tokens (token_hash, sign_in_id, expires_at) VALUES ($1, $2, now() + $3::interval)
 """
 
-_CONTINUE = """
-UPDATE refresh_tokens SET used_at = now() WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()
-RETURNING family, user_id
+_USE = """
+-- The sign-in is locked first, so that it cannot end while its next token is issued.
+WITH going_on AS MATERIALIZED (
+    SELECT sign_in_id, user_id FROM sign_ins
+    WHERE sign_in_id = (SELECT sign_in_id FROM refresh_tokens WHERE token_hash = $1)
+    FOR UPDATE
+)
+UPDATE refresh_tokens SET used_at = now() FROM going_on
+WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()
+RETURNING going_on.sign_in_id, user_id
 """
 
-_END_FAMILY_OF = """
-DELETE FROM refresh_tokens WHERE family = (SELECT family FROM refresh_tokens WHERE token_hash = $1)
+_END_IF_USED = """
+DELETE FROM sign_ins WHERE sign_in_id = (
+    SELECT sign_in_id FROM refresh_tokens WHERE token_hash = $1 AND used_at IS NOT NULL
+)
 """
+
+_LASTS = "SELECT true FROM sign_ins WHERE sign_in_id = $1 AND user_id = $2"
+
+_END = "DELETE FROM sign_ins WHERE sign_in_id = (SELECT sign_in_id FROM refresh_tokens WHERE token_hash = $1)"
+
+_END_ALL = "DELETE FROM sign_ins WHERE user_id = $1"
+
+_END_OTHERS = "DELETE FROM sign_ins WHERE user_id = $1 AND sign_in_id <> $2"

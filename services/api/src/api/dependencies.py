@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.accounts import Accounts
 from api.activity import Activity
+from api.consents import Consents
 from api.phone_links import PhoneLinks
 from api.problems import Problem
 from api.rates import RateLimits
@@ -32,6 +33,7 @@ class Services:
     pool: asyncpg.Pool
     publisher: Publisher
     accounts: Accounts
+    consents: Consents
     recipients: Recipients
     subscriptions: Subscriptions
     phones: PhoneLinks

@@ -26,6 +26,7 @@ async def keep_house(pool: asyncpg.Pool) -> None:
 
 _EXPIRED: Final = (
     "DELETE FROM refresh_tokens WHERE expires_at < now()",
+    "DELETE FROM sign_ins WHERE NOT EXISTS (SELECT FROM refresh_tokens WHERE sign_in_id = sign_ins.sign_in_id)",
     "DELETE FROM rate_counters WHERE expires_at < now()",
     "DELETE FROM phone_claims WHERE expires_at < now() - interval '1 day'",
     # Kafka keeps inbound messages for 7 days: none comes again after that.

@@ -14,6 +14,7 @@ from api import problems
 from api.accounts import Accounts
 from api.activity import Activity
 from api.bodies import describe
+from api.consents import Consents
 from api.dependencies import Services
 from api.flow import KafkaFlow
 from api.handlers import subscribe
@@ -98,11 +99,13 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
     ):
         outbox = Outbox(NAME)
         recipients = Recipients(pool, outbox, topics.recipients)
+        consents = Consents(pool, settings.link_signing_key.get_secret_value())
         yield Services(
             settings=settings,
             pool=pool,
             publisher=publisher,
-            accounts=Accounts(pool, recipients),
+            accounts=Accounts(pool, recipients, consents),
+            consents=consents,
             recipients=recipients,
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
             phones=PhoneLinks(pool, recipients, outbox, topics.notifications),

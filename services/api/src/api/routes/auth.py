@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from api import rates
-from api.accounts import Session
+from api.accounts import SignIn as Begun
 from api.bodies import Body
 from api.dependencies import Services, Wired
 from api.problems import Problem
@@ -54,10 +54,12 @@ async def register(request: Request, services: Wired, sent: Annotated[Registrati
     """Create an account and sign in."""
     await services.rates.spend(rates.REGISTRATIONS_OF_ADDRESS, _address(request))
     password_hash = await services.passwords.hash(sent.password.get_secret_value())
-    user_id = await services.accounts.register(sent.email, password_hash, sent.language, sent.time_zone)
+    user_id = await services.accounts.register(
+        sent.email, password_hash, sent.language, sent.time_zone, dt.datetime.now(dt.UTC)
+    )
     if user_id is None:
         raise Problem(HTTPStatus.CONFLICT, "This e-mail address has an account: sign in.", kind="email-taken")
-    return _tokens(services, await services.accounts.open_session(user_id))
+    return _tokens(services, await services.accounts.begin(user_id))
 
 
 @router.post("/token")
@@ -65,7 +67,7 @@ async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Bod
     """Exchange e-mail and password for tokens."""
     await services.rates.spend(rates.SIGN_INS_OF_ADDRESS, _address(request))
     await services.rates.spend(rates.SIGN_INS_OF_EMAIL, sent.email, _address(request))
-    account = await services.accounts.account_of(sent.email)
+    account = await services.accounts.with_email(sent.email)
     password_hash = account.password_hash if account else None
     if not await services.passwords.verify(sent.password.get_secret_value(), password_hash) or account is None:
         raise Problem(
@@ -74,29 +76,29 @@ async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Bod
             kind="wrong-credentials",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    return _tokens(services, await services.accounts.open_session(account.user_id))
+    return _tokens(services, await services.accounts.begin(account.user_id))
 
 
 @router.post("/refresh")
 async def refresh(services: Wired, sent: Annotated[Refresh, Body(Refresh)]) -> Tokens:
     """Exchange a refresh token for new tokens. Using one twice ends the sign-in that it belongs to."""
-    session = await services.accounts.continue_session(sent.refresh_token)
-    if session is None:
+    begun = await services.accounts.go_on(sent.refresh_token)
+    if begun is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "The refresh token is not valid, or no longer: sign in again.",
             kind="refresh-refused",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    return _tokens(services, session)
+    return _tokens(services, begun)
 
 
 _EXPIRES_IN: Final = int(ACCESS_TOKEN_VALID_FOR.total_seconds())
 
 
-def _tokens(services: Services, session: Session) -> Tokens:
-    access_token = services.tokens.issue(session.user_id, dt.datetime.now(dt.UTC))
-    return Tokens(access_token=access_token, expires_in=_EXPIRES_IN, refresh_token=session.refresh_token)
+def _tokens(services: Services, begun: Begun) -> Tokens:
+    access_token = services.tokens.issue(begun.user_id, dt.datetime.now(dt.UTC))
+    return Tokens(access_token=access_token, expires_in=_EXPIRES_IN, refresh_token=begun.refresh_token)
 
 
 def _address(request: Request) -> str:

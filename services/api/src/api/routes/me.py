@@ -48,7 +48,7 @@ class ProfileChange(Sent):
 
 class Profile(BaseModel):
     user_id: UUID
-    email: str
+    email: str | None
     language: Language
     time_zone: str
     quiet_hours: QuietHours | None
@@ -74,5 +74,7 @@ async def change_profile(
 
 
 async def _profile(services: Services, recipient: Recipient) -> Profile:
-    email = await services.accounts.email_of(recipient.user_id)
-    return Profile.model_validate({**recipient.model_dump(), "email": email, "phone_number": recipient.phone})
+    account = await services.accounts.of(recipient.user_id)
+    if account is None:
+        raise not_signed_in()
+    return Profile.model_validate({**recipient.model_dump(), "email": account.email, "phone_number": recipient.phone})
