@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
@@ -14,7 +15,6 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from faststream import AckPolicy
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from common.events import (
     DirectMessageRequested,
@@ -326,14 +326,25 @@ async def test_a_line_that_is_stopped_is_told_by_the_health_and_a_metric_until_i
     async def on_records(records: Records) -> None:
         await reader.read(records)
 
-    with TestClient(Starlette(routes=health_routes())) as service:
-        async with subscribed(kafka, topics.listings, on_records):
-            await eventually(lambda: name in service.get("/healthz").json()["stopped_lines"])
-            health = service.get("/healthz")
-            assert (health.status_code, health.json()["status"]) == (200, "stopped")
-            assert f'itarent_line_stopped{{topic="{name}"}} 1.0' in service.get("/metrics/").text
-            reader.most_in_a_row = 1000  # what starting the service anew does
-            await eventually(lambda: service.get("/healthz").json()["stopped_lines"] == [])
+    transport = httpx.ASGITransport(Starlette(routes=health_routes()))
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://service") as service,
+        subscribed(kafka, topics.listings, on_records),
+    ):
+
+        async def stopped() -> bool:
+            return name in (await service.get("/healthz")).json()["stopped_lines"]
+
+        await eventually(stopped)
+        health = await service.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (200, "stopped")
+        assert f'itarent_line_stopped{{topic="{name}"}} 1.0' in (await service.get("/metrics/")).text
+        reader.most_in_a_row = 1000  # what starting the service anew does
+
+        async def moves() -> bool:
+            return not await stopped()
+
+        await eventually(moves)
 
 
 async def test_records_that_cannot_be_read_do_not_block_those_behind_them(
