@@ -70,4 +70,4 @@ def test_every_missing_variable_is_named_with_what_it_is(
         load(Settings)
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in said] == ["KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "API_TOKEN"]
-    assert said[-1].endswith("(the account's auth token)")
+    assert said[-1] == "API_TOKEN: it is not set. What belongs there: the account's auth token."

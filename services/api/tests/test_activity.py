@@ -101,7 +101,7 @@ async def test_a_message_shows_its_furthest_status_in_whatever_order_they_come(a
         (message,) = await activity.messages_of(notification.user_id)
         assert message.status is MessageStatus.DELIVERED
         assert [step.status for step in message.statuses] == steps
-        assert "only a template can be sent" in (message.statuses[3].error or "")
+        assert "approved templates only" in (message.statuses[3].error or "")
 
 
 async def test_a_listing_never_goes_back_to_an_older_version_and_a_tombstone_withdraws_it(

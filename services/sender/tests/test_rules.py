@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.events import Disposition, MessageStatus, QuietHours
+from common.twilio_errors import CODES, Meaning
 from sender import rate
 from sender.outcomes import (
-    CODES,
     Accepted,
     Cause,
     Delayed,
     InDoubt,
-    Meaning,
     Misconfigured,
     OptedOut,
     OutsideWindow,
@@ -38,12 +37,13 @@ ROME = ZoneInfo("Europe/Rome")
 
 TABLE = [
     ("20429", RateLimited),
-    ("20003 21606 21603 63007 63008 63001 63020 63051 63062 30002", Misconfigured),
+    ("20003 20404 21212 21606 21603 21609 63007 63008 63001 63020 63051 63062 30002", Misconfigured),
     ("63016", OutsideWindow),
-    ("21211 21614 63003 63024 63032 63015 21608", Rejected),
+    ("21211 21614 63003 63031 63024 63032 63015 21608", Rejected),
     ("21610 63014 63033 63050", OptedOut),
-    ("21617 21658 14103 21620 21654 21656 92007 63005 63013 63019 63021 63027 63028 63029 63030", Rejected),
+    ("21617 21658 14103 21619 21620 21623 21654 21656 92007 63005 63013 63019 63021 63027 63028 63029 63030", Rejected),
     ("63040 63041 63042 21408 21612 63049 30003 30004 30005 30006 30007", Rejected),
+    ("20001 20004 20007 20415 21604 21910 30409 90007", Rejected),
     ("63018 63017 21611 30001 63038 63010 63012 63023 30008 30017", Delayed),
     ("30036", Stale),
 ]

@@ -16,7 +16,7 @@ from testkit.waiting import eventually
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "WEBHOOK_PUBLIC_URL": "https://hooks.example.org",
-    "WHATSAPP_API_TOKEN": "3f9c0c5a7d2b4e81",
+    "WHATSAPP_API_TOKEN": "3f9c0c5a7d2b4e813f9c0c5a7d2b4e81",
     "WHATSAPP_BUSINESS_ACCOUNT_ID": "AC0123456789abcdef0123456789abcdef",
 }
 COMMAND = [sys.executable, "-m", "status_webhook"]
@@ -45,7 +45,7 @@ async def test_it_serves_until_it_is_told_to_stop(kafka: str, topics: Topics, tm
     assert process.returncode == 0, logged
 
 
-@pytest.mark.parametrize("missing", ["WHATSAPP_API_TOKEN", "WEBHOOK_PUBLIC_URL", "KAFKA_BOOTSTRAP_SERVERS"])
+@pytest.mark.parametrize("missing", ["WHATSAPP_API_TOKEN", "WHATSAPP_BUSINESS_ACCOUNT_ID", "KAFKA_BOOTSTRAP_SERVERS"])
 def test_a_missing_setting_ends_it_with_the_variable_named(missing: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != missing}
     process = subprocess.run(COMMAND, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -27,7 +27,7 @@ from status_webhook.settings import Settings
 from testkit.records import records_of
 from testkit.waiting import eventually
 
-TOKEN = "3f9c0c5a7d2b4e81"
+TOKEN = "3f9c0c5a7d2b4e813f9c0c5a7d2b4e81"
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
 PUBLIC_URL = "https://hooks.example.org"
 RENTER = "+393335550101"
@@ -70,10 +70,12 @@ def make_settings(topics: Topics, kafka: str, **changes: Any) -> Settings:
         _env_file=None,
         kafka_bootstrap_servers=kafka,
         kafka_namespace=topics.listings.name.removesuffix(".listings.v1"),
-        webhook_public_url=changes.pop("webhook_public_url", PUBLIC_URL),
-        whatsapp_api_token=SecretStr(TOKEN),
-        whatsapp_business_account_id=ACCOUNT,
-        **changes,
+        **{
+            "webhook_public_url": PUBLIC_URL,
+            "whatsapp_api_token": SecretStr(TOKEN),
+            "whatsapp_business_account_id": ACCOUNT,
+            **changes,
+        },
     )
 
 
@@ -276,9 +278,30 @@ async def test_twilio_must_post(twilio: Twilio, method: str) -> None:
 
 
 async def test_a_verify_token_must_be_part_of_the_address(kafka: str, topics: Topics) -> None:
-    async with twilio_of(kafka, topics, whatsapp_webhook_verify_token=SecretStr("s3cret")) as twilio:
-        answers = [await twilio.posts(STATUS_PATH + more, STATUS) for more in ("", "&t=", "&t=wrong", "&t=s3cret")]
+    async with twilio_of(kafka, topics, whatsapp_webhook_verify_token=SecretStr("a-token-of-sixteen")) as twilio:
+        answers = [
+            await twilio.posts(STATUS_PATH + more, STATUS) for more in ("", "&t=", "&t=wrong", "&t=a-token-of-sixteen")
+        ]
     assert [answer.status for answer in answers] == [403, 403, 403, 204]
+
+
+@pytest.mark.parametrize(
+    ("unset", "value"),
+    [
+        ("WEBHOOK_PUBLIC_URL", None),
+        ("WHATSAPP_API_TOKEN", SecretStr("")),
+        ("WHATSAPP_BUSINESS_ACCOUNT_ID", ""),
+    ],
+)
+async def test_a_webhook_that_cannot_check_signatures_runs_and_says_what_it_lacks(
+    kafka: str, topics: Topics, unset: str, value: Any
+) -> None:
+    async with twilio_of(kafka, topics, whatsapp_enabled=False, **{unset.lower(): value}) as twilio:
+        answer = await twilio.posts(STATUS_PATH, STATUS)
+        assert answer.status == 503
+        assert unset in await answer.text()
+        async with twilio.session.get(f"{twilio.address}/healthz") as health:
+            assert health.status == 200
 
 
 # --- when Kafka is away ---------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ NAME: Final = "api"
 
 def main() -> None:
     settings = load(ApiSettings)
-    configure_logging(NAME, settings.log_level)
+    configure_logging(NAME, settings.log_level_of(NAME))
     run(_serve(settings))
 
 
@@ -55,7 +55,7 @@ async def _serve(settings: ApiSettings) -> None:
 def create_app() -> FastAPI:
     """The application for a server that runs its lifespan, such as uvicorn with reload."""
     settings = load(ApiSettings)
-    configure_logging(NAME, settings.log_level)
+    configure_logging(NAME, settings.log_level_of(NAME))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

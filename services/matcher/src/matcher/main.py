@@ -23,7 +23,7 @@ POOL_SIZE = 4
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging("matcher", settings.log_level)
+    configure_logging("matcher", settings.log_level_of("matcher"))
     run(matcher(settings))
 
 

@@ -84,7 +84,7 @@ class Dispatcher:
         twilio: Twilio,
         limits: Limits,
         *,
-        callback: Callback,
+        callback: Callback | None,
         template_sid: str | None,
     ) -> None:
         self._ledger = ledger
@@ -200,7 +200,7 @@ class Dispatcher:
         return outcome
 
     def _request(self, call: Call) -> Request:
-        callback = self._callback.of(call)
+        callback = self._callback.of(call) if self._callback else None
         if call.worded.body is None:
             return Request(call.to, callback, content_sid=self._template_sid, content_variables=call.worded.variables)
         return Request(call.to, callback, body=call.worded.body)

@@ -7,6 +7,9 @@ import socket
 from datetime import timedelta
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from common.kafka import Publisher, make_broker
 from common.links import Links
@@ -22,14 +25,14 @@ from sender.ledger import Ledger
 from sender.plan import Policy
 from sender.reports import Reports
 from sender.settings import Settings
-from sender.twilio import Twilio
+from sender.twilio import NoAccount, Twilio
 
 POOL_SIZE = 8
 
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging("sender", "DEBUG" if settings.debug_notifications else settings.log_level)
+    configure_logging("sender", settings.log_level_of("sender"))
     run(sender(settings))
 
 
@@ -78,7 +81,11 @@ async def sender(settings: Settings) -> None:
 
 def app_of(dispatcher: Dispatcher) -> Starlette:
     """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
-    return Starlette(routes=health_routes(told=lambda: {"paused_for": dispatcher.paused_for or None}))
+
+    async def healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "paused_for": dispatcher.paused_for or None})
+
+    return Starlette(routes=[Route("/healthz", healthz), *health_routes()])
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -91,7 +98,10 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def callback_of(settings: Settings) -> Callback:
+def callback_of(settings: Settings) -> Callback | None:
+    """Where Twilio tells what becomes of a message; None: it is asked instead."""
+    if settings.webhook_public_url is None:
+        return None
     token = settings.whatsapp_webhook_verify_token
     return Callback(f"{settings.webhook_public_url}/twilio/status", token.get_secret_value() if token else None)
 
@@ -105,6 +115,8 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def twilio_of(settings: Settings) -> contextlib.AbstractAsyncContextManager[Twilio]:
+    if not settings.has_account:
+        return contextlib.nullcontext(NoAccount())
     return Twilio.connected(
         settings.twilio_base_url,
         settings.whatsapp_business_account_id,

@@ -1,6 +1,5 @@
-"""What became of a call to Twilio or of a message that Twilio took: outcomes as types, Twilio's error codes as data."""
+"""What became of a call to Twilio or of a message that Twilio took: outcomes as types."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -8,6 +7,7 @@ from http import HTTPStatus
 from typing import Final, TypeAlias
 
 from common.events import MessageStatus
+from common.twilio_errors import MEANING_OF, Meaning
 
 
 @dataclass(frozen=True)
@@ -99,54 +99,9 @@ Refusal: TypeAlias = RateLimited | Delayed | OutsideWindow | Misconfigured | Opt
 Outcome: TypeAlias = Accepted | Unavailable | InDoubt | Refusal
 
 
-class Meaning(StrEnum):
-    """What an error code means; the words of final ones are the reasons that people read."""
-
-    RATE_LIMITED = "rate_limited"
-    MISCONFIGURED = "misconfigured"
-    OUTSIDE_WINDOW = "outside_window"
-    OPTED_OUT = "opted_out"
-    STALE = "stale"
-    TEMPORARY = "temporary"
-    ACCOUNT_BUSY = "account_busy"
-    CHANNEL_BUSY = "channel_busy"
-    DAILY_CAP = "daily_cap"
-    NOT_JOINED_SANDBOX = "not_joined_sandbox"
-    UNVERIFIED_NUMBER = "unverified_number"  # a trial account may only write to verified ones
-    INVALID_NUMBER = "invalid_number"
-    UNREACHABLE = "unreachable"
-    COUNTRY_NOT_ENABLED = "country_not_enabled"
-    MARKETING_DECLINED = "marketing_declined"
-    CARRIER_REFUSED = "carrier_refused"
-    CONTENT_REFUSED = "content_refused"
-    TEMPLATE_REFUSED = "template_refused"
-
-
-CODES: Final[Mapping[Meaning, tuple[int, ...]]] = {
-    Meaning.RATE_LIMITED: (20429,),
-    Meaning.MISCONFIGURED: (20003, 21606, 21603, 63007, 63008, 63001, 63020, 63051, 63062, 30002),
-    Meaning.OUTSIDE_WINDOW: (63016,),
-    Meaning.NOT_JOINED_SANDBOX: (63015,),
-    Meaning.UNVERIFIED_NUMBER: (21608,),
-    Meaning.INVALID_NUMBER: (21211, 21614, 63003),
-    Meaning.UNREACHABLE: (63024, 63032),
-    Meaning.OPTED_OUT: (21610, 63014, 63033, 63050),
-    Meaning.CONTENT_REFUSED: (21617, 21658, 14103, 21620, 21654, 21656, 92007, 63005, 63019),
-    Meaning.TEMPLATE_REFUSED: (63013, 63021, 63027, 63028, 63029, 63030, 63040, 63041, 63042),
-    Meaning.COUNTRY_NOT_ENABLED: (21408, 21612),
-    Meaning.CHANNEL_BUSY: (63018,),
-    Meaning.ACCOUNT_BUSY: (63017, 21611, 30001),
-    Meaning.DAILY_CAP: (63038,),
-    Meaning.MARKETING_DECLINED: (63049,),
-    Meaning.TEMPORARY: (63010, 63012, 63023, 30008, 30017),
-    Meaning.STALE: (30036,),
-    Meaning.CARRIER_REFUSED: (30003, 30004, 30005, 30006, 30007),
-}
-"""Twilio's error codes by what they mean to us."""
-
-MEANING_OF: Final[Mapping[int, Meaning]] = {code: meaning for meaning, codes in CODES.items() for code in codes}
-
-_OURS: Final = frozenset({Meaning.CONTENT_REFUSED, Meaning.TEMPLATE_REFUSED, Meaning.COUNTRY_NOT_ENABLED})
+_OURS: Final = frozenset(
+    {Meaning.CONTENT_REFUSED, Meaning.TEMPLATE_REFUSED, Meaning.COUNTRY_NOT_ENABLED, Meaning.REFUSED}
+)
 
 
 def refusal_of(http_status: int, code: int | None, retry_after: timedelta | None = None) -> Outcome:

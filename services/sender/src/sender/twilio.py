@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -32,7 +31,7 @@ class Request:
     """A message to be created: free text, or a template with its variables."""
 
     to: str  # E.164
-    status_callback: str
+    status_callback: str | None
     body: str | None = None
     content_sid: str | None = None
     content_variables: Mapping[str, str] | None = None
@@ -51,13 +50,13 @@ class LookupFailed(Exception):  # noqa: N818 - a decision: look again later
     """Twilio could not be asked whether it has a message."""
 
 
-class Refused(Exception):  # noqa: N818 - the border to the library: it becomes an outcome or a failed look-up
+class _Refused(Exception):  # noqa: N818 - never leaves this module
     """Twilio answered, and not with success. Raised before the library turns it into an error without headers."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        super().__init__(status)
         self.status = status
         self.code = _code_in(text)
-        super().__init__(f"HTTP {status}, error {self.code}")
         self.retry_after = _seconds(headers.get("Retry-After"))
 
 
@@ -83,20 +82,14 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library ha
             method,
             uri,
             params=params,
-            **_body(data, headers),
+            data=data,
             headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
             allow_redirects=allow_redirects,
         ) as response:
             text = await response.text()
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise Refused(response.status, text, response.headers)
+                raise _Refused(response.status, text, response.headers)
             return Response(response.status, text, response.headers)
-
-
-def _body(data: Mapping[str, Any] | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """A form, but JSON where the library says so in the header: its own asynchronous client sends a form there too."""
-    is_json = (headers or {}).get("Content-Type") == "application/json"
-    return {"json": data} if is_json else {"data": data}
 
 
 class Twilio:
@@ -105,7 +98,6 @@ class Twilio:
     def __init__(self, client: Any, sender: str) -> None:  # noqa: ANN401 - the library has no types
         self._client = client
         self._sender = sender
-        self.contents = client.content.v1  # of the library, for `sender.contents`
         self._messages_url = client.api.absolute_url(f"/2010-04-01/Accounts/{client.account_sid}/Messages.json")
 
     @classmethod
@@ -120,7 +112,6 @@ class Twilio:
             # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
             client = Client(account_sid, token, http_client=_PooledHttpClient(session), environment={"TWILIO_EDGE": ""})
             client.api.base_url = base_url
-            client.content.base_url = content_base_url(base_url)
             _ = client.messages  # takes 50 ms the first time: not in the middle of sending
             yield cls(client, sender)
 
@@ -132,7 +123,7 @@ class Twilio:
             message = json.loads(answer.content)
             sid = message.get("sid")
             return Accepted(sid, _status(message.get("status"))) if sid else InDoubt("answer_without_sid")
-        except Refused as refused:
+        except _Refused as refused:
             return refusal_of(refused.status, refused.code, refused.retry_after)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Unavailable(type(error).__name__)
@@ -184,12 +175,20 @@ class Twilio:
             raise LookupFailed(type(error).__name__) from error
 
 
-def content_base_url(base_url: str) -> str:
-    """Where the Content API is: Twilio has a host for each API, a simulator has one for all."""
-    parts = urlsplit(base_url)
-    if not parts.netloc.endswith("twilio.com"):
-        return base_url
-    return f"{parts.scheme}://{parts.netloc.replace('api.', 'content.', 1)}"
+class NoAccount(Twilio):
+    """In Twilio's place where no account is set, which only a sender may do without that sends nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def create(self, request: Request) -> Outcome:  # noqa: ARG002 - there is nobody to take it
+        return Unavailable("no_account")
+
+    async def find(self, to: str, marker: str, since: datetime) -> Found | None:  # noqa: ARG002
+        raise LookupFailed("no_account")
+
+    async def fetch(self, sid: str) -> Found:  # noqa: ARG002
+        raise LookupFailed("no_account")
 
 
 def _found(message: Any) -> Found:  # noqa: ANN401 - the library has no types

@@ -12,7 +12,7 @@ SERVICE = "status-webhook"
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging(SERVICE, settings.log_level)
+    configure_logging(SERVICE, settings.log_level_of(SERVICE))
     run(_serve(settings))
 
 

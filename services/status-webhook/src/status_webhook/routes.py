@@ -71,7 +71,8 @@ class Webhook:
         published_within_s: float = PUBLISHED_WITHIN_S,
     ) -> None:
         self._public_url = settings.webhook_public_url
-        self._prefix = urlsplit(settings.webhook_public_url).path
+        self._prefix = str(urlsplit(settings.webhook_public_url or "").path)
+        self._unable = _why_nothing_can_be_checked(settings)
         self._signature = SignatureCheck(settings.whatsapp_api_token.get_secret_value())
         self._account = settings.whatsapp_business_account_id
         self._verify_token = settings.whatsapp_webhook_verify_token
@@ -105,6 +106,8 @@ class Webhook:
         Raises:
             RefusedError: it was not published, or perhaps not.
         """
+        if self._unable:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, self._unable)
         headers = dict(scope["headers"])
         _require_form(scope["method"], headers)
         form = await self._form(headers, receive)
@@ -156,6 +159,17 @@ class Webhook:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Kafka has not confirmed: please send again.", retry_after="5"
             ) from error
+
+
+def _why_nothing_can_be_checked(settings: Settings) -> str:
+    """Why no signature can be checked, so that no callback is taken; empty if all is well."""
+    needed = {
+        "WEBHOOK_PUBLIC_URL": settings.webhook_public_url,
+        "WHATSAPP_API_TOKEN": settings.whatsapp_api_token,
+        "WHATSAPP_BUSINESS_ACCOUNT_ID": settings.whatsapp_business_account_id,
+    }
+    missing = " and ".join(name for name, value in needed.items() if not value)
+    return f"No signature can be checked until {missing} is set here." if missing else ""
 
 
 def _topic_of(callback: Callback, topics: Topics) -> Topic:

@@ -12,7 +12,7 @@ from twilio_simulator.server import SimulatorServer, bound_socket
 from twilio_simulator.simulator import Behaviour, Simulator
 
 ACCOUNT_SID = "AC" + "0123456789abcdef" * 2
-AUTH_TOKEN = "a-token-of-tests-only"  # noqa: S105 - it opens nothing but this simulator
+AUTH_TOKEN = "70cde70cde70cde70cde70cde70cde70"  # noqa: S105 - it opens nothing but this simulator
 QUICK = Behaviour(pace=timedelta(milliseconds=20))
 
 

@@ -1,1 +1,0 @@
-"""Dead letters: looked at, replayed, dropped."""

@@ -1,3 +1,0 @@
-from provisioning.main import main
-
-main()
