@@ -91,12 +91,27 @@ class QuietHours(Value):
     end: dt.time
 
 
+Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", description="E.164")]
+
+
+class PhoneClaim(Value):
+    """A phone that a user says is theirs, and the code that proves it. Only the code may be sent to it.
+
+    `claim_id` is the notification that asks for the code, so that an older request never sends a newer code.
+    """
+
+    claim_id: UUID
+    phone: Phone
+    code: str
+    expires_at: AwareDatetime
+
+
 class Recipient(Value):
     """How, when and whether a user may be reached. `revision` grows with each change."""
 
     user_id: UUID
     revision: int = Field(ge=1, lt=2**63)
-    phone: str | None = Field(default=None, pattern=r"^\+[1-9]\d{6,14}$", description="E.164")
+    phone: Phone | None = None
     language: Language = Language.ITALIAN
     time_zone: str = "Europe/Rome"
     quiet_hours: QuietHours | None = None
@@ -104,6 +119,7 @@ class Recipient(Value):
     verified: bool = Field(default=False, description="the user has proven that the phone is theirs")
     stopped: bool = Field(default=False, description="the user has said STOP")
     window_opened_at: AwareDatetime | None = Field(default=None, description="the last inbound message of the phone")
+    claim: PhoneClaim | None = Field(default=None, description="a phone to which a code is to be sent")
 
 
 class RecipientSaved(Event):
@@ -205,6 +221,7 @@ class DirectPurpose(StrEnum):
     LINKED = "linked"  # the phone is now proven
     STOPPED = "stopped"  # confirms an opt-out
     STARTED = "started"  # confirms an opt-in
+    CODE = "code"  # to a phone that is not proven yet: `Recipient.claim` says which, and the code
 
 
 class DirectMessageRequested(Event):

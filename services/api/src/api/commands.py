@@ -43,6 +43,11 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
+def joins(text: str) -> bool:
+    """Whether a text is `join two-words`, with which a phone joins Twilio's sandbox."""
+    return re.fullmatch(r"join\s+\w+[\s-]\w+", text.strip().casefold()) is not None
+
+
 CODE_LENGTH: Final = 6
 CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ23456789"  # no vowels, so no words; nothing that looks like something else
 
@@ -55,3 +60,8 @@ def new_code() -> str:
 def codes_in(text: str) -> list[str]:
     """What may be a code in a message, however it is written around it."""
     return re.findall(rf"\b[{CODE_LETTERS}]{{{CODE_LENGTH}}}\b", unicodedata.normalize("NFKC", text).upper())
+
+
+def code_as_typed(text: str) -> str:
+    """A code that somebody has typed, without the blanks and dashes that people put into it."""
+    return "".join(each for each in unicodedata.normalize("NFKC", text).upper() if each.isalnum())

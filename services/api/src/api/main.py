@@ -80,7 +80,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
-        async with broker, in_background(relay.run(), keep_house(services.pool)):
+        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones)):
             await broker.start()
             yield services
 
@@ -99,7 +99,8 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
     ):
         outbox = Outbox(NAME)
         recipients = Recipients(pool, outbox, topics.recipients)
-        consents = Consents(pool, settings.link_signing_key.get_secret_value())
+        hashing_key = settings.link_signing_key.get_secret_value()
+        consents = Consents(pool, hashing_key)
         yield Services(
             settings=settings,
             pool=pool,
@@ -108,7 +109,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             consents=consents,
             recipients=recipients,
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
-            phones=PhoneLinks(pool, recipients, outbox, topics.notifications),
+            phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, key=hashing_key),
             activity=Activity(pool),
             watch=Watch(pool, flow, topics),
             rates=RateLimits(PostgresCounters(pool)),

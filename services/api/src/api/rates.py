@@ -1,6 +1,8 @@
 """How often something may be asked for: counters that all replicas share, in PostgreSQL."""
 
+import datetime as dt
 import hashlib
+import math
 import time
 from http import HTTPStatus
 from typing import Final
@@ -30,14 +32,19 @@ class RateLimits:
         if await self._limiter.hit(limit, *who):
             return
         window = await self._limiter.get_window_stats(limit, *who)
-        seconds = max(1, round(window.reset_time - time.time()))
-        raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"At most {limit.amount} of these in {limit.multiples} {limit.GRANULARITY.name}s are allowed. "
-            f"Try again in {seconds} s.",
-            kind="too-many-requests",
-            headers={"Retry-After": str(seconds)},
-        )
+        allowed = f"At most {limit.amount} of these in {limit.multiples} {limit.GRANULARITY.name}s are allowed."
+        raise too_many(allowed, dt.timedelta(seconds=window.reset_time - time.time()))
+
+
+def too_many(why: str, wait: dt.timedelta) -> Problem:
+    """The problem that says when to try again."""
+    seconds = max(1, math.ceil(wait.total_seconds()))
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"{why} Try again in {seconds} s.",
+        kind="too-many-requests",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 class PostgresCounters(Storage):

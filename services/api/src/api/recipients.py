@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from common.events import Language, QuietHours, Recipient, RecipientSaved
+from common.events import Language, PhoneClaim, QuietHours, Recipient, RecipientSaved
 from common.outbox import Outbox
 from common.topics import Topic
 
@@ -22,8 +22,8 @@ class Recipients:
         self._topic = topic
 
     async def of(self, user_id: UUID) -> Recipient | None:
-        row = await self._pool.fetchrow(_RECIPIENT, user_id)
-        return _recipient(row) if row else None
+        rows = await self._pool.fetch(_RECIPIENTS, [user_id])
+        return _recipient(rows[0]) if rows else None
 
     async def create(self, connection: "Connection", recipient: Recipient) -> None:
         """Add the recipient of a new account to the caller's transaction."""
@@ -38,17 +38,20 @@ class Recipients:
 
     async def locked(self, connection: "Connection", user_id: UUID) -> Recipient | None:
         """A user's recipient, which nobody else changes until the caller's transaction ends."""
-        row = await connection.fetchrow(f"{_RECIPIENT} FOR UPDATE", user_id)
-        return _recipient(row) if row else None
+        locked = await self._read(connection, await connection.fetch(_LOCK, user_id))
+        return locked[0] if locked else None
 
-    async def locked_with_phone(
-        self, connection: "Connection", phone: str, claimant: UUID | None = None
-    ) -> list[Recipient]:
-        """Who has proven a phone, and the one who claims it, locked in an order that cannot deadlock."""
-        return [_recipient(row) for row in await connection.fetch(_WITH_PHONE, phone, claimant)]
+    async def locked_with_phone(self, connection: "Connection", phone: str) -> list[Recipient]:
+        """Who has proven a phone, and all who claim it, locked in an order that cannot deadlock."""
+        return await self._read(connection, await connection.fetch(_LOCK_WITH_PHONE, phone))
+
+    async def _read(self, connection: "Connection", locked: list[asyncpg.Record]) -> list[Recipient]:
+        """Recipients whose rows are locked by now: a claim that was read before the lock could be an old one."""
+        rows = await connection.fetch(_RECIPIENTS, [row["user_id"] for row in locked])
+        return [_recipient(row) for row in rows]
 
     async def save(self, connection: "Connection", recipient: Recipient, changes: dict[str, Any]) -> Recipient:
-        """Record and publish a changed recipient, whose row the caller has locked."""
+        """Record and publish a changed recipient, whose row the caller has locked; claims have a table of their own."""
         saved = recipient.model_copy(update={**changes, "revision": recipient.revision + 1})
         quiet = saved.quiet_hours
         await connection.execute(
@@ -82,12 +85,30 @@ def _recipient(row: asyncpg.Record) -> Recipient:
         interval_seconds=row["interval_seconds"],
         stopped=row["stopped"],
         window_opened_at=row["window_opened_at"],
+        claim=_claim(row) if row["claim_id"] else None,
     )
 
 
-_RECIPIENT = "SELECT * FROM recipients WHERE user_id = $1"
+def _claim(row: asyncpg.Record) -> PhoneClaim:
+    return PhoneClaim(
+        claim_id=row["claim_id"], phone=row["claimed_phone"], code=row["code"], expires_at=row["expires_at"]
+    )
 
-_WITH_PHONE = "SELECT * FROM recipients WHERE phone = $1 OR user_id = $2 ORDER BY user_id FOR UPDATE"
+
+_RECIPIENTS = """
+-- With the claim whose code is sent to the phone; others are nobody's business but the api's.
+SELECT recipients.*, claim_id, claim.phone AS claimed_phone, code, expires_at FROM recipients
+LEFT JOIN phone_claims AS claim ON claim.user_id = recipients.user_id AND claim.proof = 'to_phone'
+WHERE recipients.user_id = ANY($1::uuid[]) ORDER BY recipients.user_id
+"""
+
+_LOCK = "SELECT user_id FROM recipients WHERE user_id = $1 FOR UPDATE"
+
+_LOCK_WITH_PHONE = """
+SELECT user_id FROM recipients
+WHERE phone = $1 OR user_id IN (SELECT user_id FROM phone_claims WHERE phone = $1)
+ORDER BY user_id FOR UPDATE
+"""
 
 _CREATE = "INSERT INTO recipients (user_id, revision, language, time_zone) VALUES ($1, 1, $2, $3)"
 

@@ -1,8 +1,12 @@
 """What the api needs to know to start."""
 
+from typing import Final
+
 from pydantic import Field, SecretStr
 
 from common.settings import BaseUrl, PostgresUrl, ServiceSettings, WhatsApp
+
+SANDBOX_NUMBER: Final = "+14155238886"
 
 
 class ApiSettings(WhatsApp, ServiceSettings):
@@ -15,6 +19,16 @@ class ApiSettings(WhatsApp, ServiceSettings):
     )
     producer_key: SecretStr = Field(description="what producers of listings send as X-Api-Key", min_length=16)
     operator_key: SecretStr = Field(description="opens the watch page", min_length=16)
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether our number is Twilio's sandbox, which writes to those only who have joined it."""
+        return self.whatsapp_number == SANDBOX_NUMBER or self.whatsapp_sandbox_join is not None
+
+    @property
+    def hears_people(self) -> bool:
+        """Whether what people write to our number reaches us."""
+        return self.webhook_public_url is not None
 
     @property
     def served_over_tls(self) -> bool:

@@ -82,6 +82,7 @@ def _api(addresses: Addresses, credentials: Credentials) -> dict[str, str]:
         "OPERATOR_KEY": credentials.operator_key,
         "WHATSAPP_PHONE_NUMBER_ID": f"whatsapp:{WHATSAPP_NUMBER}",
         "WHATSAPP_SANDBOX_JOIN": JOIN_WORDS,
+        "WEBHOOK_PUBLIC_URL": addresses.url(WEBHOOK),
     }
 
 
