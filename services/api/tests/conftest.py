@@ -42,6 +42,7 @@ def api_settings(kafka: str, topics: Topics, database: Database, **changes: Any)
         "operator_key": OPERATOR_KEY,
         "whatsapp_phone_number_id": f"whatsapp:{OUR_NUMBER}",
         "whatsapp_sandbox_join": "quiet-harbour",
+        "webhook_public_url": "https://webhook.example",
     }
     return ApiSettings(_env_file=None, **{**values, **changes})
 

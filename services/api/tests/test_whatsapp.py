@@ -35,7 +35,7 @@ async def test_a_phone_is_linked_by_the_code_that_comes_from_it(api: Api) -> Non
 
     await api.write_from(PHONE, f"ciao! itarent {code.lower()}.")
     status = (await renter.call("GET", "/whatsapp/status")).json()
-    assert status["link"]["state"] == "verified"
+    assert status["link"]["state"] == "connected"
     assert status["link"]["phone_number"] == PHONE
     assert status["window"]["open"]
     assert await recipients(api) == [(None, False, False, 1), (PHONE, True, False, 2)]
@@ -82,10 +82,10 @@ async def test_a_linked_phone_moves_to_who_proves_it_and_leaves_the_other_accoun
     first, second = await api.renter(), await api.renter()
     await first.prove()
     await second.call("POST", "/whatsapp/link", json={"phone_number": PHONE})
-    assert (await first.call("GET", "/whatsapp/status")).json()["link"]["state"] == "verified"
+    assert (await first.call("GET", "/whatsapp/status")).json()["link"]["state"] == "connected"
     await second.prove()
     assert (await first.call("GET", "/whatsapp/status")).json()["link"]["state"] == "none"
-    assert (await second.call("GET", "/whatsapp/status")).json()["link"]["state"] == "verified"
+    assert (await second.call("GET", "/whatsapp/status")).json()["link"]["state"] == "connected"
     last_of = {
         event.key: event.recipient.phone
         for event in await api.events(api.topics.recipients)

@@ -399,7 +399,7 @@ _FIRST_TIME = "INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING R
 
 _HEAR = """
 INSERT INTO phones_heard AS phone (phone_hash, wrote_at, joined_at, stopped_at)
-VALUES ($1, $2, CASE WHEN $3 THEN $2 END, CASE WHEN $4 THEN $2 END)
+VALUES ($1, $2::timestamptz, CASE WHEN $3 THEN $2::timestamptz END, CASE WHEN $4 THEN $2::timestamptz END)
 ON CONFLICT (phone_hash) DO UPDATE SET
     wrote_at = greatest(phone.wrote_at, excluded.wrote_at),
     joined_at = greatest(phone.joined_at, excluded.joined_at),
