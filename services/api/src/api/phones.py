@@ -80,7 +80,9 @@ def _fault(number: Parsed | None) -> str:
 
 
 def readable(phone: str) -> str:
-    """A number (E.164) as one reads it out: `+1 415 523 8886`."""
+    """A number (E.164) as one reads it out: `+1 415 523 8886`; empty if there is none."""
+    if not phone:
+        return ""
     number = phonenumbers.parse(phone)
     return phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL).replace("-", " ")
 

@@ -23,12 +23,13 @@ class ApiSettings(WhatsApp, ServiceSettings):
     @property
     def is_sandbox(self) -> bool:
         """Whether our number is Twilio's sandbox, which writes to those only who have joined it."""
-        return self.whatsapp_number == SANDBOX_NUMBER or self.whatsapp_sandbox_join is not None
+        words = self.whatsapp_sandbox_join is not None
+        return bool(self.whatsapp_number) and (words or self.whatsapp_number == SANDBOX_NUMBER)
 
     @property
     def hears_people(self) -> bool:
         """Whether what people write to our number reaches us."""
-        return self.webhook_public_url is not None
+        return bool(self.whatsapp_number) and self.webhook_public_url is not None
 
     @property
     def served_over_tls(self) -> bool:

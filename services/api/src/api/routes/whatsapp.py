@@ -134,7 +134,7 @@ async def _claim(services: Services, caller: Recipient, phone: str, proof: Proof
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "This phone has asked for no more messages, so no code is sent to it: write START to "
-                f"{readable(services.settings.whatsapp_number)} from it first.",
+                f"{readable(services.settings.whatsapp_number) or 'our number'} from it first.",
                 kind="phone-refuses",
             )
         case TooManyCodes(until):
@@ -299,7 +299,7 @@ def _sandbox_in_use(settings: ApiSettings) -> Sandbox:
     if (sandbox := _sandbox(settings)) is None:
         raise Problem(
             HTTPStatus.NOT_FOUND,
-            f"{readable(settings.whatsapp_number)} is not Twilio's sandbox: there is nothing to join.",
+            "Messages do not come from Twilio's sandbox here: there is nothing to join.",
             kind="no-sandbox",
         )
     return sandbox
