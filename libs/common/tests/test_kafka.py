@@ -7,12 +7,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from faststream import AckPolicy
+from starlette.applications import Starlette
 
 from common.events import (
     DirectMessageRequested,
@@ -41,6 +43,7 @@ from common.kafka import (
     make_broker,
     tombstone,
 )
+from common.service import health_routes
 from common.topics import Topic, Topics
 from testkit.factories import NOW, make_listing, make_notification, make_recipient
 from testkit.records import records_of
@@ -211,7 +214,8 @@ async def test_a_dead_letter_tells_its_origin_and_reason_and_nothing_private(
 
     [letter] = await records_of(kafka, topics.recipients.dead_letters)
     headers = dict(letter.headers)
-    assert (letter.key, letter.value) == (bad.key, value)
+    assert letter.key == f"{topics.recipients.name}/{bad.partition}/{bad.offset}".encode()
+    assert (headers["dlq_key"], letter.value) == (bad.key, value)
     assert headers["dlq_topic"].decode() == topics.recipients.name
     assert (int(headers["dlq_partition"]), int(headers["dlq_offset"])) == (bad.partition, bad.offset)
     assert headers["dlq_reason"].startswith(b"recipient.phone: ")
@@ -308,6 +312,39 @@ async def test_a_batch_comes_again_until_it_is_handled_and_only_then_is_committe
 
         await eventually(all_committed)
     assert committed_before_success == [0, 0]
+
+
+async def test_a_line_that_is_stopped_is_told_by_the_health_and_a_metric_until_it_moves(
+    publisher: Publisher, kafka: str, topics: Topics
+) -> None:
+    name = topics.listings.name
+    for _ in range(3):
+        await put(kafka, topics.listings, GOOD.key.encode(), b"{")
+    reader = Reader(publisher, topics.listings, ListingPublished)
+    reader.most_in_a_row = 3
+
+    async def on_records(records: Records) -> None:
+        await reader.read(records)
+
+    transport = httpx.ASGITransport(Starlette(routes=health_routes()))
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://service") as service,
+        subscribed(kafka, topics.listings, on_records),
+    ):
+
+        async def stopped() -> bool:
+            return name in (await service.get("/healthz")).json()["stopped_lines"]
+
+        await eventually(stopped)
+        health = await service.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (200, "stopped")
+        assert f'itarent_line_stopped{{topic="{name}"}} 1.0' in (await service.get("/metrics/")).text
+        reader.most_in_a_row = 1000  # what starting the service anew does
+
+        async def moves() -> bool:
+            return not await stopped()
+
+        await eventually(moves)
 
 
 async def test_records_that_cannot_be_read_do_not_block_those_behind_them(

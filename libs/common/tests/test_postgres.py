@@ -76,6 +76,19 @@ async def test_provisioning_again_changes_the_password(database: Database) -> No
             await connection.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
 
 
+async def test_an_administrator_needs_no_more_than_to_create_roles_and_to_own_the_database(database: Database) -> None:
+    server = database.admin_url.partition("@")[2]
+    admin, service = f"admin_{uuid.uuid4().hex[:8]}", f"role_{uuid.uuid4().hex[:8]}"
+    async with connected(database.admin_url) as connection:
+        await connection.execute(f"CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD 'admin'")
+        await connection.execute(f'ALTER DATABASE "{server.rpartition("/")[2]}" OWNER TO {admin}')
+    for _ in range(2):
+        await provision(f"postgresql://{admin}:admin@{server}", {service: "first"})
+    async with connected(f"postgresql://{service}:first@{server}") as connection:
+        await connection.execute("CREATE TABLE mine (number int)")
+        assert await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'mine'") == service
+
+
 # --- migrations -----------------------------------------------------------------------------------------------------
 
 

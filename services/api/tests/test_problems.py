@@ -79,7 +79,7 @@ async def test_pages_and_answers_carry_headers_that_keep_browsers_safe(api: Api)
 async def test_metrics_count_routes_and_not_addresses(api: Api) -> None:
     renter = await api.renter()
     await renter.call("GET", "/subscriptions/5b1d2c3e-8f60-4a6d-b7c4-2e9f0a1b2c02")
-    assert (await api.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await api.http.get("/healthz")).json()["status"] == "ok"
     metrics = (await api.http.get("/metrics/")).text
     assert 'route="/api/v1/subscriptions/{subscription_id}"' in metrics
     assert "5b1d2c3e" not in metrics

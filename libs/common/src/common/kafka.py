@@ -16,10 +16,11 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from faststream import BaseMiddleware, Context
 from faststream._internal.types import CustomCallable  # with a looser type every subscriber would count as untyped
 from faststream.kafka import KafkaBroker, KafkaMessage
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from common.events import Event
+from common.records import Exact, dead_letter
 from common.telemetry import mask
 from common.topics import LARGEST_DEAD_LETTER, Topic, Topics
 
@@ -32,6 +33,7 @@ FLUSHED_WITHIN_S: Final = 5.0
 events_published = Counter("itarent_events_published_total", "Events acknowledged by Kafka", ["topic"])
 events_consumed = Counter("itarent_events_consumed_total", "Records read, whatever became of them", ["topic"])
 events_dead_lettered = Counter("itarent_dead_letters_total", "Records that can never be handled", ["topic"])
+lines_stopped = Gauge("itarent_line_stopped", "1: too many records in a row could not be read", ["topic"])
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------
@@ -110,14 +112,19 @@ class Publisher:
 
     async def publish_encoded(self, records: Sequence[Encoded]) -> None:
         """Publish records. After an error any of them may have been published or not: publish all of them again."""
+        await self.publish_exact([_exact(record) for record in records])
+
+    async def publish_exact(self, records: Sequence[Exact]) -> None:
+        """Publish records to the byte; as `publish_encoded` otherwise."""
         # Acknowledgements are awaited together: one by one, each record would be a batch of its own, 50 times slower.
         producer = self._producer
         acknowledgements = [
             await producer.send(
                 record.topic,
                 value=record.value,
-                key=record.key.encode(),
-                headers=[(name, value.encode()) for name, value in record.headers.items()],
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
             )
             for record in records
         ]
@@ -137,6 +144,11 @@ class Publisher:
             if self._producer is refused:
                 self._producer = await _started_producer(self._bootstrap_servers, self.source)
                 await _stop(refused)
+
+
+def _exact(record: Encoded) -> Exact:
+    headers = tuple((name, value.encode()) for name, value in record.headers.items())
+    return Exact(record.topic, record.key.encode(), record.value, headers)
 
 
 async def _started_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
@@ -246,7 +258,13 @@ def _reason(error: ValidationError) -> str:
 
 
 class LineStoppedError(Exception):
-    """Too many records in a row could not be read: look at the dead letters and at what was deployed last."""
+    """Too many records in a row could not be read: the line is stopped before all of them become dead letters."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"Too many records of {topic} in a row could not be read. Look at the dead letters (itarent dlq list) "
+            "and at what was deployed last; when that is mended, start this service anew."
+        )
 
 
 class Reader(Generic[EventT]):
@@ -284,7 +302,7 @@ class Reader(Generic[EventT]):
                     invalid.append(bad)
                     in_a_row += 1
                     if in_a_row >= self.most_in_a_row:
-                        raise LineStoppedError
+                        raise LineStoppedError(self._topic.name)
                 case Invalid() | Foreign():
                     pass
         await self._dead_letter(invalid)
@@ -299,7 +317,7 @@ class Reader(Generic[EventT]):
     async def _dead_letter(self, invalid: Sequence[Invalid]) -> None:
         if not invalid or not self._keeps_dead_letters:
             return
-        await self._publisher.publish_encoded([_dead_letter(self._topic, bad) for bad in invalid])
+        await self._publisher.publish_exact([dead_letter(self._topic, bad.record, bad.reason) for bad in invalid])
         events_dead_lettered.labels(self._topic.name).inc(len(invalid))
         for bad in invalid:
             self._settled[bad.record.partition] = bad.record.offset
@@ -310,23 +328,6 @@ class Reader(Generic[EventT]):
                 offset=bad.record.offset,
                 reason=bad.reason,
             )
-
-
-def _dead_letter(topic: Topic, bad: Invalid) -> Encoded:
-    record = bad.record
-    return Encoded(
-        topic=topic.dead_letters.name,
-        key=(record.key or b"").decode(errors="replace"),
-        value=record.value,
-        headers={
-            **{name: (value or b"").decode(errors="replace") for name, value in record.headers},
-            "dlq_reason": bad.reason,
-            "dlq_topic": record.topic,
-            "dlq_partition": str(record.partition),
-            "dlq_offset": str(record.offset),
-            "dlq_timestamp_ms": str(record.timestamp),
-        },
-    )
 
 
 # --- subscribing (FastStream) ---------------------------------------------------------------------------------------
@@ -413,19 +414,35 @@ class BackOff(BaseMiddleware):
 
     longest_s: ClassVar[float] = 10.0
     _failures: ClassVar[collections.Counter[str]] = collections.Counter()
+    _stopped: ClassVar[set[str]] = set()
+
+    @classmethod
+    def stopped(cls) -> list[str]:
+        """The topics of this process whose line is stopped."""
+        return sorted(cls._stopped)
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:  # noqa: ANN401 - as above
         topic = msg.raw_message[0].topic
         try:
             result = await call_next(msg)
         except Exception as error:
-            log.exception("handler failed, the batch comes again", topic=topic, error=type(error).__name__)
+            self._tell(topic, error)
             # The exponent has a bound of its own: after a night's outage the power would be no float any more.
             await asyncio.sleep(min(0.1 * 2 ** min(self._failures[topic], 10), self.longest_s))
             self._failures[topic] += 1
             raise
         self._failures[topic] = 0
+        self._stopped.discard(topic)
+        lines_stopped.labels(topic).set(0)
         return result
+
+    def _tell(self, topic: str, error: Exception) -> None:
+        if isinstance(error, LineStoppedError):
+            log.error("line stopped", topic=topic, cure=str(error))
+            self._stopped.add(topic)
+            lines_stopped.labels(topic).set(1)
+        else:
+            log.error("handler failed, the batch comes again", topic=topic, error=type(error).__name__, exc_info=error)
 
 
 def make_broker(bootstrap_servers: str, service: str) -> KafkaBroker:

@@ -35,6 +35,8 @@ async def provision(admin_url: str, passwords: Mapping[str, str]) -> None:
     try:
         for service, password in passwords.items():
             await connection.execute(await connection.fetchval(_CREATE_ROLE, service, password))
+            # A managed server's administrator is no superuser, and gives a schema only to roles that it may become.
+            await connection.execute(f'GRANT "{service}" TO CURRENT_USER')
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{service}" AUTHORIZATION "{service}"')
     finally:
         await connection.close()

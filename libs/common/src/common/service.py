@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -13,6 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
+
+from common.kafka import BackOff
+
+VERSION: Final = importlib.metadata.version("itarent-common")
+"""Of this system: its members are released together."""
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -56,11 +62,18 @@ async def in_background(*tasks: Coroutine[Any, Any, None]) -> AsyncIterator[None
             task.cancel()
 
 
-def health_routes(healthy: Callable[[], bool] = lambda: True) -> list[BaseRoute]:
-    """`/healthz`: 200 while `healthy()`, else 503. `/metrics`: Prometheus."""
+def health_routes(
+    healthy: Callable[[], bool] = lambda: True, told: Callable[[], Mapping[str, object]] = dict
+) -> list[BaseRoute]:
+    """`/healthz`: 200 while `healthy()`, else 503; the body tells more. `/metrics`: Prometheus.
+
+    A line that is stopped is told with 200: to be started anew by itself would only fill the dead letters.
+    """
 
     async def healthz(_request: Request) -> JSONResponse:
-        working = healthy()
-        return JSONResponse({"status": "ok" if working else "failing"}, status_code=200 if working else 503)
+        working, stopped = healthy(), BackOff.stopped()
+        status = ("stopped" if stopped else "ok") if working else "failing"
+        body = {"status": status, "version": VERSION, "stopped_lines": stopped, **told()}
+        return JSONResponse(body, status_code=200 if working else 503)
 
     return [Route("/healthz", healthz), Mount("/metrics", make_asgi_app())]

@@ -17,6 +17,7 @@ from common.events import (
 )
 
 DAYS = dt.timedelta(days=1)
+HOUR_MS = "3600000"
 LARGEST_RECORD = 1024 * 1024  # bytes
 LARGEST_DEAD_LETTER = 2 * LARGEST_RECORD  # a dead letter is the record and the reason
 
@@ -28,7 +29,7 @@ class Topic:
     name: str
     key: str
     events: tuple[type[Event], ...]
-    cleanup: Literal["compact", "delete"]
+    cleanup: Literal["compact", "delete", "compact,delete"]
     history: dt.timedelta
     partitions: int = 6
     restricted: bool = field(default=False, kw_only=True)  # holds phone numbers or message texts
@@ -39,22 +40,27 @@ class Topic:
     def config(self) -> dict[str, str]:
         """Kafka's topic configuration."""
         history_ms = str(int(self.history.total_seconds() * 1000))
-        limit = {"max.message.bytes": str(self.largest_record)}
-        if self.cleanup == "compact":
-            # The latest value of a key stays for ever; nothing is compacted away while it is recent, so that an
-            # audit can replay what was in force when a listing was matched.
-            return {"cleanup.policy": "compact", "min.compaction.lag.ms": history_ms, "retention.ms": "-1", **limit}
-        return {"cleanup.policy": "delete", "retention.ms": history_ms, **limit}
+        common = {"cleanup.policy": self.cleanup, "max.message.bytes": str(self.largest_record)}
+        match self.cleanup:
+            case "compact":
+                # The latest value of a key stays for ever; nothing is compacted away while it is recent, so that an
+                # audit can replay what was in force when a listing was matched.
+                return common | {"min.compaction.lag.ms": history_ms, "retention.ms": "-1"}
+            case "compact,delete":
+                # What is removed is gone from the disk soon, not when a segment of a quiet topic is full.
+                return common | {"retention.ms": history_ms, "max.compaction.lag.ms": HOUR_MS}
+            case "delete":
+                return common | {"retention.ms": history_ms}
 
     @property
     def dead_letters(self) -> Self:
-        """Where records go that can never be handled, with their origin and the error in headers."""
+        """Where records go that can never be handled, by their origin, until they are replayed or dropped."""
         return type(self)(
             f"{self.name}.dlq",
-            key=self.key,
+            key="origin",
             events=(),
-            cleanup="delete",
-            history=30 * DAYS,
+            cleanup="compact,delete",
+            history=(7 if self.restricted else 30) * DAYS,
             partitions=1,
             restricted=self.restricted,
             largest_record=LARGEST_DEAD_LETTER,
@@ -125,5 +131,9 @@ class Topics:
 
     def all(self) -> tuple[Topic, ...]:
         """Every topic and its dead letters."""
-        own: list[Topic] = [getattr(self, each.name) for each in fields(self)]
+        own = self.own()
         return (*own, *(topic.dead_letters for topic in own))
+
+    def own(self) -> "tuple[Topic, ...]":
+        """Every topic, without the dead letters."""
+        return tuple(getattr(self, each.name) for each in fields(self))

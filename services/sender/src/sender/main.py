@@ -7,9 +7,6 @@ import socket
 from datetime import timedelta
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from common.kafka import Publisher, make_broker
 from common.links import Links
@@ -81,11 +78,7 @@ async def sender(settings: Settings) -> None:
 
 def app_of(dispatcher: Dispatcher) -> Starlette:
     """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
-
-    async def healthz(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "paused_for": dispatcher.paused_for or None})
-
-    return Starlette(routes=[Route("/healthz", healthz), *health_routes()])
+    return Starlette(routes=health_routes(told=lambda: {"paused_for": dispatcher.paused_for or None}))
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -50,13 +51,13 @@ class LookupFailed(Exception):  # noqa: N818 - a decision: look again later
     """Twilio could not be asked whether it has a message."""
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class Refused(Exception):  # noqa: N818 - the border to the library: it becomes an outcome or a failed look-up
     """Twilio answered, and not with success. Raised before the library turns it into an error without headers."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status)
         self.status = status
         self.code = _code_in(text)
+        super().__init__(f"HTTP {status}, error {self.code}")
         self.retry_after = _seconds(headers.get("Retry-After"))
 
 
@@ -82,14 +83,20 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library ha
             method,
             uri,
             params=params,
-            data=data,
+            **_body(data, headers),
             headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
             allow_redirects=allow_redirects,
         ) as response:
             text = await response.text()
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise _Refused(response.status, text, response.headers)
+                raise Refused(response.status, text, response.headers)
             return Response(response.status, text, response.headers)
+
+
+def _body(data: Mapping[str, Any] | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """A form, but JSON where the library says so in the header: its own asynchronous client sends a form there too."""
+    is_json = (headers or {}).get("Content-Type") == "application/json"
+    return {"json": data} if is_json else {"data": data}
 
 
 class Twilio:
@@ -98,6 +105,7 @@ class Twilio:
     def __init__(self, client: Any, sender: str) -> None:  # noqa: ANN401 - the library has no types
         self._client = client
         self._sender = sender
+        self.contents = client.content.v1  # of the library, for `sender.contents`
         self._messages_url = client.api.absolute_url(f"/2010-04-01/Accounts/{client.account_sid}/Messages.json")
 
     @classmethod
@@ -112,6 +120,7 @@ class Twilio:
             # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
             client = Client(account_sid, token, http_client=_PooledHttpClient(session), environment={"TWILIO_EDGE": ""})
             client.api.base_url = base_url
+            client.content.base_url = content_base_url(base_url)
             _ = client.messages  # takes 50 ms the first time: not in the middle of sending
             yield cls(client, sender)
 
@@ -123,7 +132,7 @@ class Twilio:
             message = json.loads(answer.content)
             sid = message.get("sid")
             return Accepted(sid, _status(message.get("status"))) if sid else InDoubt("answer_without_sid")
-        except _Refused as refused:
+        except Refused as refused:
             return refusal_of(refused.status, refused.code, refused.retry_after)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Unavailable(type(error).__name__)
@@ -173,6 +182,14 @@ class Twilio:
             return _found(await self._client.messages(sid).fetch_async())
         except Exception as error:
             raise LookupFailed(type(error).__name__) from error
+
+
+def content_base_url(base_url: str) -> str:
+    """Where the Content API is: Twilio has a host for each API, a simulator has one for all."""
+    parts = urlsplit(base_url)
+    if not parts.netloc.endswith("twilio.com"):
+        return base_url
+    return f"{parts.scheme}://{parts.netloc.replace('api.', 'content.', 1)}"
 
 
 class NoAccount(Twilio):

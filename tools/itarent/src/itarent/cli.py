@@ -6,6 +6,7 @@ from itarent.audit.cli import audit
 from itarent.bench.cli import app as bench
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
+from itarent.dlq.cli import app as dlq
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.up import up
@@ -17,4 +18,5 @@ app.command("test")(check_and_test)
 app.command()(lock)
 app.command()(audit)
 app.add_typer(listings, name="listings")
+app.add_typer(dlq, name="dlq")
 app.add_typer(bench, name="bench")

@@ -1,8 +1,6 @@
 """The whole system as local processes: PostgreSQL, Kafka, the Twilio simulator, the four services."""
 
-import asyncio
 import contextlib
-import importlib.resources
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,6 @@ from types import MappingProxyType
 import asyncpg
 
 from common.kafka import create_topics
-from common.postgres import migrate, provision
 from common.topics import Topics
 from itarent.credentials import Credentials
 from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR, WEBHOOK, Addresses, environments
@@ -23,6 +20,7 @@ from local_servers.kafka import running_kafka
 from local_servers.ports import free_ports
 from local_servers.postgres import running_postgres
 from local_servers.progress import Progress, no_progress
+from provisioning.database import prepare_database
 
 DATABASE = "itarent"
 KAFKA, POSTGRES = "kafka", "postgres"
@@ -130,9 +128,5 @@ async def _prepare_database(admin_url: str, credentials: Credentials) -> str:
     finally:
         await connection.close()
     database_url = f"{admin_url.rpartition('/')[0]}/{DATABASE}"
-    await provision(database_url, credentials.database_passwords)
-    addresses = Addresses(kafka="", postgres=database_url, ports={})
-    for role in credentials.database_passwords:
-        if (importlib.resources.files(role) / "migrations").is_dir():
-            await asyncio.to_thread(migrate, addresses.database_url(role, credentials), role)
+    await prepare_database(database_url, credentials.database_passwords)
     return database_url

@@ -5,7 +5,6 @@
 
 import asyncio
 import gc
-import importlib.resources
 import os
 import uuid
 import warnings
@@ -28,12 +27,12 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
 from common.kafka import create_topics
-from common.postgres import migrate, provision
 from common.topics import Topics
 from local_servers.home import home_of, private_directory, scratch_home
 from local_servers.kafka import running_kafka
 from local_servers.ports import free_port
 from local_servers.postgres import running_postgres
+from provisioning.database import prepare_database
 
 Role = Literal["api", "matcher", "sender"]
 ROLES: tuple[Role, ...] = ("api", "matcher", "sender")
@@ -92,10 +91,7 @@ def database_template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex[:12]}"
     _administer(postgres, "CREATE DATABASE {}", name)
     template = Database(_with_database(postgres, name))
-    asyncio.run(provision(template.admin_url, dict.fromkeys(ROLES, PASSWORD)))
-    for role in ROLES:
-        if (importlib.resources.files(role) / "migrations").is_dir():
-            migrate(template.url(role), role)
+    asyncio.run(prepare_database(template.admin_url, dict.fromkeys(ROLES, PASSWORD)))
     yield name
     _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 

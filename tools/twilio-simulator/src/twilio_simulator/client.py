@@ -93,6 +93,10 @@ class SimulatorClient:
         """ContentSid → text with placeholders such as `{{1}}`."""
         await self._call("PUT", "/templates", dict(templates))
 
+    async def judge_template(self, sid: str, approval: str, reason: str = "") -> None:
+        """As Meta: a template is approved, rejected, paused or disabled from now on."""
+        await self._call("PUT", f"/templates/{sid}", {"approval": approval, "reason": reason})
+
     async def messages(self) -> list[AcceptedMessage]:
         """Everything that was accepted, in this order."""
         lines = (await self._call("GET", "/messages")).splitlines()

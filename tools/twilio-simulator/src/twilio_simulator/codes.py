@@ -33,6 +33,9 @@ TEMPLATE_TOO_LONG = 63021
 TEMPLATE_UNKNOWN = 63027
 VARIABLES_MISCOUNTED = 63028
 TO_IS_FROM = 63031
+TEMPLATE_REJECTED = 63040
+TEMPLATE_PAUSED = 63041
+TEMPLATE_DISABLED = 63042
 VALIDITY_OUT_OF_RANGE = 90007
 
 
@@ -81,6 +84,9 @@ MEANINGS: dict[int, Meaning] = {
     VARIABLES_MISCOUNTED: Meaning(
         400, "Number of parameters provided does not match the expected number of parameters"
     ),
+    TEMPLATE_REJECTED: Meaning(400, "Template rejected"),
+    TEMPLATE_PAUSED: Meaning(400, "Template paused"),
+    TEMPLATE_DISABLED: Meaning(400, "Template disabled"),
     TO_IS_FROM: Meaning(400, "Channel message cannot have same From and To"),
     VALIDITY_OUT_OF_RANGE: Meaning(400, "Invalid validity period value"),
 }

@@ -20,8 +20,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
+from twilio_simulator.contents import Approval, Content, body_of
 from twilio_simulator.faults import Fault
-from twilio_simulator.messages import Template
 from twilio_simulator.phones import (
     NUMBER,
     has_joined,
@@ -72,6 +72,11 @@ class Reset(BaseModel):
 
 class Inbound(BaseModel):
     url: AnyHttpUrl | None = None
+
+
+class Judgement(BaseModel):
+    approval: Approval
+    reason: str = Field(default="", max_length=200)
 
 
 Templates = dict[Annotated[str, StringConstraints(pattern="^HX[0-9a-fA-F]{32}$")], str]
@@ -153,10 +158,20 @@ class Control:
 
     async def templates(self, request: Request) -> Response:
         templates = await _read(request, TypeAdapter(Templates))
-        account = self._simulator.account
-        added = {sid: Template(body) for sid, body in templates.items()}
-        self._simulator.account = replace(account, templates=dict(account.templates) | added)
+        for sid, body in templates.items():
+            self._simulator.add_approved_text(sid, body)
         return Response(status_code=204)
+
+    async def contents(self, _request: Request) -> Response:
+        return _json([_content_json(content) for content in self._simulator.store.contents.values()])
+
+    async def judge(self, request: Request) -> Response:
+        """As Meta: approve, reject, pause or disable a template."""
+        judgement = await _read(request, TypeAdapter(Judgement))
+        content = self._simulator.store.contents.get(request.path_params["sid"])
+        if content is None:
+            raise HTTPException(404, "There is no template with this SID.")
+        return _json(_content_json(self._simulator.judge_content(content, judgement.approval, judgement.reason)))
 
     async def behave(self, request: Request) -> Response:
         """What is not given is as a simulator without settings has it: no limits."""
@@ -229,6 +244,17 @@ def _bubble(message: Message) -> dict[str, object]:
         "at": message.created_at,
         "status": message.status,
         "error_code": message.error_code,
+    }
+
+
+def _content_json(content: Content) -> dict[str, object]:
+    return {
+        "sid": content.sid,
+        "friendly_name": content.friendly_name,
+        "language": content.language,
+        "body": body_of(content),
+        "approval": content.approval,
+        "rejection_reason": content.rejection_reason,
     }
 
 
@@ -327,6 +353,8 @@ def control_app(simulator: Simulator) -> Starlette:
             Route("/simulator/faults", control.add_fault, methods=["POST"]),
             Route("/simulator/faults", control.clear_faults, methods=["DELETE"]),
             Route("/simulator/templates", control.templates, methods=["PUT"]),
+            Route("/simulator/templates", control.contents),
+            Route("/simulator/templates/{sid}", control.judge, methods=["PUT"]),
             Route("/simulator/behaviour", control.behave, methods=["PUT"]),
             Route("/simulator/inbound", control.inbound, methods=["PUT"]),
             Route("/simulator/clock", control.clock, methods=["POST"]),

@@ -29,11 +29,17 @@ class FaultKind(StrEnum):
     DELAY = "delay"  # by `seconds`
     REORDER = "reorder"  # after the callback that follows it
     FORGE = "forge"  # a copy with a wrong signature goes before the true one
+    # when a template is submitted for approval
+    REJECT = "reject"  # the review ends with a rejection for `reason`
 
 
 CALLBACK_FAULTS = frozenset(
     {FaultKind.LOSE, FaultKind.DOUBLE, FaultKind.DELAY, FaultKind.REORDER, FaultKind.FORGE},
 )
+
+REVIEW_FAULTS = frozenset({FaultKind.REJECT})
+
+CREATION_FAULTS = frozenset(FaultKind) - CALLBACK_FAULTS - REVIEW_FAULTS
 
 TAKEN_FAULTS = frozenset(
     {FaultKind.SERVER_ERROR_TAKEN, FaultKind.HANG_TAKEN, FaultKind.RESET_TAKEN, FaultKind.WRONG_JSON},
@@ -51,6 +57,7 @@ class Fault:
     code: int = 20429
     http_status: int = 500
     status: Status = Status.UNDELIVERED
+    reason: str = "PROMOTIONAL"
     to: str | None = None
 
 
@@ -75,14 +82,17 @@ class FaultScript:
         self._random.seed(seed)
 
     def next_for_creation(self, number: str) -> Fault | None:
-        return self._next(number, of_callbacks=False) if self._remaining else None
+        return self._next(CREATION_FAULTS, number) if self._remaining else None
 
     def next_for_callback(self, number: str) -> Fault | None:
-        return self._next(number, of_callbacks=True) if self._remaining else None
+        return self._next(CALLBACK_FAULTS, number) if self._remaining else None
 
-    def _next(self, number: str, *, of_callbacks: bool) -> Fault | None:
+    def next_for_review(self) -> Fault | None:
+        return self._next(REVIEW_FAULTS) if self._remaining else None
+
+    def _next(self, kinds: frozenset[FaultKind], number: str | None = None) -> Fault | None:
         for index, (fault, left) in enumerate(self._remaining):
-            concerned = (fault.kind in CALLBACK_FAULTS) == of_callbacks and fault.to in {None, number}
+            concerned = fault.kind in kinds and fault.to in {None, number}
             if concerned and self._random.random() < fault.probability:
                 self._use_up(index, fault, left)
                 self._counters[f"fault_{fault.kind}"] += 1

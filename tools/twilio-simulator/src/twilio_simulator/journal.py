@@ -8,19 +8,20 @@ from typing import Annotated, BinaryIO, Literal
 import orjson
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
+from twilio_simulator.contents import Content
 from twilio_simulator.phones import Phone
 from twilio_simulator.resources import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A message was deleted."""
+    """A message or a template was deleted."""
 
     sid: str
     kind: Literal["removal"] = "removal"
 
 
-Entry = Message | Phone | Removal
+Entry = Message | Phone | Content | Removal
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Discriminator("kind")])
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -47,16 +48,30 @@ _SHAPES: dict[str, re.Pattern[str]] = {
 """What the API's specification asks of a parameter's text. Parameters that it does not know are ignored."""
 
 
+class Standing(Enum):
+    """What Meta's review of a template means for the messages that use it."""
+
+    APPROVED = auto()
+    UNAPPROVED = auto()  # not submitted, or under review: such a message is like free text
+    REJECTED = auto()
+    PAUSED = auto()
+    DISABLED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An approved template: its text has placeholders such as `{{1}}`."""
+    """A template: its text has placeholders such as `{{1}}`."""
 
     body: str
+    standing: Standing = Standing.APPROVED
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose messages are taken: the one WhatsApp number and the templates. `sandbox`: recipients must have joined."""
+    """Whose messages are taken: of the one WhatsApp number. `sandbox`: recipients must have joined.
+
+    `templates`: by ContentSid.
+    """
 
     sid: str
     number: str
@@ -156,11 +171,24 @@ def variables_of(text: str) -> dict[str, str] | None:
     return variables if all(isinstance(value, str) and value.strip() for value in variables.values()) else None
 
 
+_UNUSABLE = {
+    Standing.REJECTED: codes.TEMPLATE_REJECTED,
+    Standing.PAUSED: codes.TEMPLATE_PAUSED,
+    Standing.DISABLED: codes.TEMPLATE_DISABLED,
+}
+
+
 def template_is_filled(order: Order, account: Account) -> Refusal | None:
     if not order.content_sid:
         return None
     if (template := account.templates.get(order.content_sid)) is None:
         return Refusal(codes.TEMPLATE_UNKNOWN)
+    if code := _UNUSABLE.get(template.standing):
+        return Refusal(code)
+    return _variables_fit(order, template)
+
+
+def _variables_fit(order: Order, template: Template) -> Refusal | None:
     if (variables := variables_of(order.content_variables)) is None:
         return Refusal(codes.VARIABLES_INVALID)
     if any(map(_BLANKS.search, variables.values())):
@@ -238,6 +266,11 @@ def unreachable_code(order: Order, phone: Phone, account: Account, now: datetime
         return codes.UNSUBSCRIBED
     if account.sandbox and not has_joined(phone, now):
         return codes.NOT_JOINED
-    if not order.content_sid and not window_is_open(phone, now):
+    if not _is_approved(order, account) and not window_is_open(phone, now):
         return codes.OUTSIDE_WINDOW
     return None
+
+
+def _is_approved(order: Order, account: Account) -> bool:
+    template = account.templates.get(order.content_sid)
+    return template is not None and template.standing is Standing.APPROVED

@@ -9,18 +9,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from twilio_simulator.api import CUT, TwilioApi
+from twilio_simulator.content_api import content_app
 from twilio_simulator.control import control_app
 from twilio_simulator.resources import API_VERSION
 from twilio_simulator.simulator import Simulator
 
 
 def application(simulator: Simulator) -> ASGIApp:
-    """Twilio's API, and beside it the page with its control API."""
-    twilio, control = TwilioApi(simulator), control_app(simulator)
+    """Twilio's two APIs, and beside them the page with its control API."""
+    messaging, content, control = TwilioApi(simulator), content_app(simulator), control_app(simulator)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        is_twilio = scope["type"] == "http" and scope["path"].startswith(f"/{API_VERSION}/")
-        await (twilio if is_twilio else control)(scope, receive, send)
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith(f"/{API_VERSION}/"):
+            await messaging(scope, receive, send)
+        else:
+            await (content if path.startswith("/v1/") else control)(scope, receive, send)
 
     return app
 

@@ -7,11 +7,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from twilio_simulator import codes
 from twilio_simulator.callbacks import Callback, Callbacks, inbound_parameters
 from twilio_simulator.clock import Clock
 from twilio_simulator.codes import Refusal
+from twilio_simulator.contents import (
+    NEXT,
+    TEXT,
+    UNDER_REVIEW,
+    Approval,
+    Content,
+    approval_fault,
+    content_fault,
+    objection_to,
+    template_of,
+)
 from twilio_simulator.faults import Fault, FaultKind, FaultScript
 from twilio_simulator.limits import Limits, RequestMeter, SendingQueue
 from twilio_simulator.messages import Account, Order, refusal_of, text_of, unreachable_code
@@ -29,8 +41,9 @@ NOT_CONNECTED = "Your number {number} is not connected to the sandbox. To connec
 class Behaviour:
     """How this Twilio behaves.
 
-    `pace`: between two statuses of a message. `latency`: before an answer. `errors_by_callback`: of the errors
-    that concern a recipient or the sending rate, those that a callback reports instead of the answer.
+    `pace`: between two statuses of a message or of a template's review. `latency`: before an answer.
+    `errors_by_callback`: of the errors that concern a recipient or the sending rate, those that a callback reports
+    instead of the answer.
     """
 
     pace: timedelta = timedelta(seconds=0.4)
@@ -60,14 +73,17 @@ class Simulator:
         behaviour: Behaviour | None = None,
         state_file: Path | None = None,
     ) -> None:
-        self.account = account
+        self.store = Store(state_file)
+        self._templates = dict(account.templates) | {
+            sid: template_of(content) for sid, content in self.store.contents.items()
+        }
+        self.account = replace(account, templates=self._templates)
         self.auth_token = auth_token
         self.join_words = join_words
         self.inbound_url = inbound_url
         self.behaviour = behaviour or Behaviour()
         self.clock = Clock()
         self.since = self.clock.now()
-        self.store = Store(state_file)
         self.counters: Counter[str] = Counter()
         self.faults = FaultScript(self.counters)
         self.meter = RequestMeter()
@@ -85,11 +101,13 @@ class Simulator:
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[None]:
-        """Callbacks go out, and messages that an earlier run left on their way go on."""
+        """Callbacks go out, and messages and reviews that an earlier run left on their way go on."""
         try:
             async with self._callbacks:
                 for message in list(self.store.messages.values()):
                     self._progress.start(message)
+                for content in list(self.store.contents.values()):
+                    self._review(content)
                 yield
         finally:
             self.store.close()
@@ -178,6 +196,75 @@ class Simulator:
         redacted = replace(message, body="", updated_at=self.clock.now())
         self.store.record(redacted)
         return redacted
+
+    # The account's templates
+
+    def create_content(self, given: Any) -> Content | Refusal:  # noqa: ANN401 - whatever JSON a client sent
+        """Take a template, or say what is wrong with it."""
+        if fault := content_fault(given):
+            return Refusal(codes.INVALID_PARAMETER, fault.detail)
+        now = self.clock.now()
+        content = Content(
+            sid=new_sid("HX"),
+            friendly_name=str(given.get("friendly_name") or ""),
+            language=given["language"],
+            types=given["types"],
+            variables=given.get("variables") or {},
+            created_at=now,
+            updated_at=now,
+        )
+        self._keep(content)
+        return content
+
+    def submit_content(self, content: Content, given: Any) -> Content | Refusal:  # noqa: ANN401 - whatever JSON a client sent
+        """Ask Meta to approve a template; the review then goes on by itself."""
+        if fault := approval_fault(content, given):
+            return Refusal(codes.INVALID_PARAMETER, fault.detail)
+        scripted = self.faults.next_for_review()
+        objection = objection_to(content, given["category"]) or (scripted.reason if scripted else "")
+        submitted = replace(
+            content,
+            approval=Approval.RECEIVED,
+            name=given["name"],
+            category=given["category"],
+            verdict=Approval.REJECTED if objection else Approval.APPROVED,
+            verdict_reason=objection,
+            updated_at=self.clock.now(),
+        )
+        self._keep(submitted)
+        self._review(submitted)
+        return submitted
+
+    def judge_content(self, content: Content, approval: Approval, reason: str = "") -> Content:
+        """Meta changes its mind: a template is approved, rejected, paused or disabled now."""
+        judged = replace(content, approval=approval, rejection_reason=reason, updated_at=self.clock.now())
+        self._keep(judged)
+        return judged
+
+    def add_approved_text(self, sid: str, body: str) -> None:
+        """A template that has been approved before the simulator started."""
+        now = self.clock.now()
+        self._keep(Content(sid, sid.lower(), "it", {TEXT: {"body": body}}, {}, now, now, Approval.APPROVED))
+
+    def remove_content(self, content: Content) -> None:
+        self.store.remove_content(content.sid)
+        del self._templates[content.sid]
+
+    def _keep(self, content: Content) -> None:
+        self.store.keep(content)
+        self._templates[content.sid] = template_of(content)
+
+    def _review(self, content: Content) -> None:
+        if content.approval in UNDER_REVIEW:
+            pace = self.behaviour.pace.total_seconds()
+            asyncio.get_running_loop().call_later(pace, self._go_on_with_review, content)
+
+    def _go_on_with_review(self, content: Content) -> None:
+        if self.store.contents.get(content.sid) is not content:
+            return  # it was deleted or judged in the meantime
+        following = NEXT.get(content.approval, content.verdict)
+        reason = content.verdict_reason if following is content.verdict else ""
+        self._review(self.judge_content(content, following, reason))
 
     # The people's side
 

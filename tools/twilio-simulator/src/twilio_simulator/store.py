@@ -1,4 +1,4 @@
-"""Messages, chats and phones, in memory and in the journal."""
+"""Messages, chats, phones and templates, in memory and in the journal."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from twilio_simulator.contents import Content
 from twilio_simulator.journal import Journal, Removal, read
 from twilio_simulator.phones import Phone, number_of
 from twilio_simulator.resources import Direction, Message
@@ -44,6 +45,7 @@ def person_of(message: Message) -> str:
 class Store:
     def __init__(self, path: Path | None = None) -> None:
         self.messages: dict[str, Message] = {}
+        self.contents: dict[str, Content] = {}
         self._chats: dict[str, list[str]] = {}  # number → SIDs; the chat that was written to last is the last
         self._phones: dict[str, Phone] = {}
         self._watches: set[Watch] = set()
@@ -53,10 +55,13 @@ class Store:
                     self._keep(entry)
                 case Phone():
                     self._phones[entry.number] = entry
+                case Content():
+                    self.contents[entry.sid] = entry
                 case Removal():
                     self._drop(entry.sid)
+                    self.contents.pop(entry.sid, None)
         self._journal = Journal(path)
-        self._journal.restart(chain(self._phones.values(), self.messages.values()))
+        self._journal.restart(chain(self._phones.values(), self.contents.values(), self.messages.values()))
 
     def record(self, message: Message) -> None:
         """The message as it now is."""
@@ -79,6 +84,15 @@ class Store:
         self._phones[phone.number] = phone
         self._journal.append(phone)
         self._notice(phone.number)
+
+    def keep(self, content: Content) -> None:
+        """The template as it now is."""
+        self.contents[content.sid] = content
+        self._journal.append(content)
+
+    def remove_content(self, sid: str) -> None:
+        del self.contents[sid]
+        self._journal.append(Removal(sid))
 
     def phone(self, number: str) -> Phone:
         """The phone as it is known; one that nobody has heard of has done nothing yet."""
@@ -106,11 +120,12 @@ class Store:
             self._watches.discard(watch)
 
     def clear(self) -> None:
+        """Forget messages and phones; templates belong to the account."""
         numbers = list(self.numbers())
         self.messages.clear()
         self._chats.clear()
         self._phones.clear()
-        self._journal.restart(())
+        self._journal.restart(self.contents.values())
         for number in numbers:
             self._notice(number)
 
