@@ -11,10 +11,11 @@ from uuid import UUID
 
 from babel import Locale, numbers
 
-from common.events import Card, DirectPurpose, Language, Reason
+from common.events import Card, DirectPurpose, Language, PhoneClaim, Reason
 from common.listing import Rent, RentUnit, SpeseTerm
 from common.search import Criterion
 from sender.fold import Entry
+from sender.schedule import zone_of
 from sender.wording import WORDINGS, Plural, Wording
 
 LONGEST: Final = 1600
@@ -58,9 +59,19 @@ def digest_text(entries: Sequence[Entry], language: Language, link: str) -> Text
 
 def direct_text(purpose: DirectPurpose, language: Language, message_id: UUID, notification_id: UUID) -> Text:
     """A message that the user asked for, with a reference that only it has."""
-    words = WORDINGS[language]
-    reference = words.reference.format(reference=message_id.hex[:10].upper())
-    return Text(f"{words.direct[purpose]}\n{reference}", reference, (notification_id,), ())
+    return _with_reference(WORDINGS[language].direct[purpose], language, message_id, notification_id)
+
+
+def code_text(claim: PhoneClaim, language: Language, time_zone: str, message_id: UUID) -> Text:
+    """The code that proves a phone, on a line of its own, and until when it does."""
+    until = claim.expires_at.astimezone(zone_of(time_zone)).strftime("%H:%M")
+    text = WORDINGS[language].direct[DirectPurpose.CODE].format(code=claim.code, until=until)
+    return _with_reference(text, language, message_id, claim.claim_id)
+
+
+def _with_reference(text: str, language: Language, message_id: UUID, notification_id: UUID) -> Text:
+    reference = WORDINGS[language].reference.format(reference=message_id.hex[:10].upper())
+    return Text(f"{text}\n{reference}", reference, (notification_id,), ())
 
 
 def template_variables(entries: Sequence[Entry], language: Language, link: str) -> dict[str, str]:

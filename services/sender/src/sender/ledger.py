@@ -146,15 +146,28 @@ class Ledger:
         users = sorted({row["user_id"] for row in rows})
         waiting = await self._waiting(connection, ids) if ids else {}
         contacts = await connection.fetch(_LOCK_CONTACTS, users) if ids else []
-        recipients = await connection.fetch(_LOCK_RECIPIENTS, users) if ids else []
+        locked = await connection.fetch(_LOCK_RECIPIENTS, users) if ids else []
+        recipients = {row["user_id"]: Recipient.model_validate_json(row["recipient"]) for row in locked}
+        refusing = await self._refusing_claims(connection, rows, recipients)
         return _Claimed(
             due=[_due(row) for row in rows],
             attempts={row["message_id"]: row["attempt"] for row in rows},
-            recipients={row["user_id"]: Recipient.model_validate_json(row["recipient"]) for row in recipients},
-            contacts={row["user_id"]: _contact(row) for row in contacts},
+            recipients=recipients,
+            contacts={row["user_id"]: _contact(row, claim_refuses=row["user_id"] in refusing) for row in contacts},
             waiting=waiting,
             told=await self._told(connection, waiting),
         )
+
+    async def _refusing_claims(
+        self, connection: "Connection", rows: Sequence[asyncpg.Record], recipients: Mapping[UUID, Recipient]
+    ) -> frozenset[UUID]:
+        """Whose claimed phone wants nothing from us. Phones are not proven here: they may be anybody's."""
+        claimants = [row["user_id"] for row in rows if row["purpose"] == DirectPurpose.CODE]
+        phones = {user: known.claim.phone for user in claimants if (known := recipients.get(user)) and known.claim}
+        if not phones:
+            return frozenset()
+        refusing = {row["phone"] for row in await connection.fetch(_REFUSING, sorted(set(phones.values())))}
+        return frozenset(user for user, phone in phones.items() if phone in refusing)
 
     async def _waiting(self, connection: "Connection", ids: Sequence[UUID]) -> Mapping[UUID, Waiting]:
         waiting: dict[UUID, list[tuple[UUID, NotificationRequested | None]]] = defaultdict(list)
@@ -348,11 +361,14 @@ def _due(row: asyncpg.Record) -> Due:
         latest_at=row["latest_at"],
         as_template=row["as_template"],
         worded=worded,
+        asked_by=row["asked_by"],
     )
 
 
-def _contact(row: asyncpg.Record) -> Contact:
-    return Contact(row["last_digest_at"], row["last_digest_id"], row["opted_out_at"], row["opted_out_phone"])
+def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
+    return Contact(
+        row["last_digest_at"], row["last_digest_id"], row["opted_out_at"], row["opted_out_phone"], claim_refuses
+    )
 
 
 _LOCK_CHANNEL = """
@@ -374,7 +390,10 @@ WITH direct AS (
     ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM direct)
     FOR UPDATE SKIP LOCKED
 )
-SELECT claimed.*, body, variables, marker
+SELECT claimed.*, body, variables, marker,
+    CASE WHEN kind = 'direct' THEN (
+        SELECT notification_id FROM notifications WHERE notifications.message_id = claimed.message_id
+    ) END AS asked_by
 FROM (SELECT * FROM direct UNION ALL SELECT * FROM digest) AS claimed
 LEFT JOIN attempts ON attempts.message_id = claimed.message_id AND attempts.attempt = claimed.attempt
 """
@@ -394,6 +413,15 @@ ORDER BY user_id FOR UPDATE
 _LOCK_RECIPIENTS = """
 -- Whoever revokes a consent waits until we have committed, or we see the revocation.
 SELECT user_id, recipient FROM recipients WHERE user_id = ANY($1::uuid[]) ORDER BY user_id FOR SHARE
+"""
+
+_REFUSING = """
+-- Twilio has said so, and the phone has not written since; or its owner has said STOP.
+SELECT phone FROM unnest($1::text[]) AS claimed(phone)
+LEFT JOIN refusing_phones ON phone_hash = sha256(convert_to(phone, 'UTF8'))
+LEFT JOIN recipients ON recipient::jsonb ->> 'phone' = phone
+WHERE (recipient::jsonb ->> 'stopped')::boolean
+    OR refused_at >= coalesce((recipient::jsonb ->> 'window_opened_at')::timestamptz, refused_at)
 """
 
 _TOLD = """

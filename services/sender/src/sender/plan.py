@@ -9,7 +9,7 @@ from uuid import UUID
 
 from common.events import DirectPurpose, Disposition, NotificationRequested, Recipient
 from common.links import Links
-from sender.digest import Text, digest_text, direct_text, template_variables
+from sender.digest import Text, code_text, digest_text, direct_text, template_variables
 from sender.fold import Entry, Settled, fold
 from sender.schedule import WINDOW, quiet_until
 
@@ -45,6 +45,7 @@ class Contact:
     last_digest_id: UUID | None = None
     opted_out_at: datetime | None = None
     opted_out_phone: str | None = None
+    claim_refuses: bool = False  # the phone that the user claims has said STOP, to us or to Twilio
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Due:
     latest_at: datetime
     as_template: bool
     worded: "Worded | None"
+    asked_by: UUID | None = None  # of a direct message: its notification
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,46 @@ def plan(  # noqa: PLR0917 - everything that decides
         return End(Disposition.SUPPRESSED, "disabled")
     if held := _timing(due, recipient, contact, policy, now):
         return held
+    if due.purpose is DirectPurpose.CODE:
+        return _code(due, recipient, contact, now)
     as_template = due.as_template or _window_is_closed(recipient, now)
     if as_template and not (policy.has_template and due.purpose is None):
         return End(Disposition.FAILED, "outside_window")
-    if refusal := _consent(due, recipient, contact, now):
-        return refusal
+    return _consent(due, recipient, contact, now) or _send(
+        due, recipient, waiting, told, policy, as_template=as_template
+    )
+
+
+def _send(
+    due: Due,
+    recipient: Recipient | None,
+    waiting: Sequence[tuple[UUID, NotificationRequested | None]],
+    told: AbstractSet[UUID],
+    policy: Policy,
+    *,
+    as_template: bool,
+) -> Send | End:
+    """What is sent to somebody who agrees; a repeated message says again what it said."""
     assert recipient is not None
     assert recipient.phone is not None
     if due.worded:
         return Send(_as(due.worded, as_template=as_template), recipient.phone)
     return _worded(due, recipient, waiting, told, policy, as_template=as_template)
+
+
+def _code(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> Plan:
+    """A code goes to a phone that is not proven yet, so only while the very claim that asked for it can be proven."""
+    claim = recipient.claim if recipient else None
+    if recipient is None or claim is None or claim.claim_id != due.asked_by:
+        return _may_come(due, now) or End(Disposition.SUPPRESSED, "outdated_code")
+    if now >= claim.expires_at:
+        return End(Disposition.EXPIRED, "too_late")
+    if contact.claim_refuses:
+        return End(Disposition.SUPPRESSED, "stopped")
+    if due.worded:
+        return Send(_as(due.worded, as_template=due.as_template), claim.phone)
+    text = code_text(claim, recipient.language, recipient.time_zone, due.message_id)
+    return Send(Worded(text.body, None, text.marker), claim.phone, text.shown)
 
 
 def _timing(
@@ -153,9 +185,14 @@ def _consent(due: Due, recipient: Recipient | None, contact: Contact, now: datet
     if reason is None:
         return None
     may_come = reason == "not_verified" or due.purpose is DirectPurpose.STARTED
-    if may_come and now < due.opened_at + CONSENT_GRACE:
-        return Wait(now + CONSENT_RECHECK if due.purpose else due.opened_at + CONSENT_GRACE, "no_consent")
-    return End(Disposition.SUPPRESSED, reason)
+    return (_may_come(due, now) if may_come else None) or End(Disposition.SUPPRESSED, reason)
+
+
+def _may_come(due: Due, now: datetime) -> Wait | None:
+    """Wait a little for what the api has said of the user, in case it is on its way."""
+    if now >= due.opened_at + CONSENT_GRACE:
+        return None
+    return Wait(now + CONSENT_RECHECK if due.purpose else due.opened_at + CONSENT_GRACE, "no_consent")
 
 
 def _refusal(due: Due, recipient: Recipient | None, contact: Contact) -> str | None:

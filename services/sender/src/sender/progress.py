@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, Literal, TypeAlias, assert_never
 
 from common.events import Disposition, MessageStatus
+from common.twilio_errors import Meaning
 from sender.outcomes import (
     Accepted,
     Cause,
@@ -20,7 +21,7 @@ from sender.outcomes import (
     Stale,
     Unavailable,
 )
-from sender.schedule import MISCONFIGURED_RETRY, POLLS, channel_pause, next_attempt_at
+from sender.schedule import MISCONFIGURED_RETRY, POLLS, after_join, channel_pause, next_attempt_at
 from sender.statuses import ENDED, advance
 
 DAILY_CAP_PAUSE: Final = timedelta(hours=1)
@@ -86,6 +87,7 @@ class Situation:
     grace: timedelta
     has_template: bool  # and the message can be sent as one
     strikes: int  # how often in a row the channel has refused
+    is_code: bool = False  # worth another try while its reader may be joining the sandbox
     failed_as: MessageStatus = MessageStatus.REJECTED  # the status of a failure: the answer's, or the callback's own
 
 
@@ -180,11 +182,19 @@ def _refused(  # noqa: PLR0911 - one case per outcome
         case OptedOut():
             return replace(_ended(known, situation, "opted_out", report.code), opted_out=True)
         case Rejected():
-            return replace(_ended(known, situation, report.reason, report.code), alert=report.ours)
+            return _rejected(known, report, situation)
         case Stale():
             return replace(_ended(known, situation, "stale", report.code), ended_as=Disposition.EXPIRED)
         case _:
             assert_never(report)
+
+
+def _rejected(known: Progress, report: Rejected, situation: Situation) -> Change:
+    """The message has failed; but a code is tried again while its reader may be joining the sandbox."""
+    if situation.is_code and report.reason == Meaning.NOT_JOINED_SANDBOX:
+        again = _again(known, after_join(known.retries, situation.now), report.reason)
+        return Change(replace(again, retries=known.retries + 1, error_code=report.code))
+    return replace(_ended(known, situation, report.reason, report.code), alert=report.ours)
 
 
 def _delayed(known: Progress, report: Delayed, situation: Situation) -> Change:

@@ -1,6 +1,6 @@
 """What is reported about messages that were sent, recorded together with what follows from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from common.events import Disposition, MessageStatus, MessageStatusReported
+from common.events import DirectPurpose, Disposition, MessageStatus, MessageStatusReported
 from common.outbox import Outbox
 from common.topics import Topics
 from sender.intake import DUE_CHANNEL
@@ -92,6 +92,7 @@ class _Attempt:
 class _Message:
     user_id: UUID
     is_digest: bool
+    is_code: bool
 
 
 @dataclass
@@ -106,7 +107,7 @@ class _Batch:
     changed: set[UUID] = field(default_factory=set)
     ended: list[tuple[UUID, Disposition, str]] = field(default_factory=list)
     alerts: set[UUID] = field(default_factory=set)  # messages that failed for a fault of ours
-    told: list[tuple[Reported, MessageStatus]] = field(default_factory=list)
+    told: list[tuple[UUID, int, MessageStatus]] = field(default_factory=list)  # message, attempt, status
     pauses: list[Pause] = field(default_factory=list)
     opted_out: list[tuple[UUID, str | None]] = field(default_factory=list)
     answered: list[UUID] = field(default_factory=list)
@@ -169,7 +170,7 @@ class Reports:
         return _Batch(
             now=channel["now"],
             strikes=channel["strikes"],
-            messages={row["message_id"]: _Message(row["user_id"], row["kind"] == "digest") for row in messages},
+            messages={row["message_id"]: _message(row) for row in messages},
             progress={row["message_id"]: _progress(row) for row in messages},
             attempts={(row["message_id"], row["attempt"]): _attempt(row) for row in attempts},
         )
@@ -185,6 +186,7 @@ class Reports:
             grace=self._grace,
             has_template=self._policy.has_template and message.is_digest,
             strikes=batch.strikes,
+            is_code=message.is_code,
             failed_as=reported.failed_as,
         )
         known = batch.progress[reported.message_id]
@@ -202,10 +204,7 @@ class Reports:
         if batch.answered:
             users = [batch.messages[each].user_id for each in batch.answered]
             await connection.execute(_SENT_JUST_NOW, users, batch.answered, batch.now)
-        if batch.opted_out:
-            await connection.execute(
-                _OPT_OUT, [user for user, _ in batch.opted_out], [phone for _, phone in batch.opted_out], batch.now
-            )
+        await self._write_opt_outs(connection, batch)
         events = await self._status_events(connection, batch)  # before what they tell is settled otherwise
         settled = await settle_messages(connection, batch.ended, batch.now)
         await self._outbox.add(
@@ -214,6 +213,14 @@ class Reports:
         await self._write_channel(connection, batch)
         if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
             await connection.execute(_WAKE)
+
+    async def _write_opt_outs(self, connection: "Connection", batch: _Batch) -> None:
+        for message_id, phone in batch.opted_out:
+            message = batch.messages[message_id]
+            if phone:
+                await connection.execute(_REFUSES, phone, batch.now)
+            if not message.is_code:  # which went to another phone than the user's
+                await connection.execute(_OPT_OUT, message.user_id, phone, batch.now)
 
     async def _write_messages(self, connection: "Connection", batch: _Batch) -> None:
         if not batch.changed:
@@ -251,22 +258,22 @@ class Reports:
     async def _status_events(self, connection: "Connection", batch: _Batch) -> list[MessageStatusReported]:
         if not batch.told:
             return []
-        rows = await connection.fetch(_TELLS, list({reported.message_id for reported, _ in batch.told}))
+        rows = await connection.fetch(_TELLS, list({message_id for message_id, _, _ in batch.told}))
         tells = {row["message_id"]: (tuple(row["all_ids"]), tuple(row["shown_ids"] or ())) for row in rows}
         events = []
-        for reported, status in batch.told:
-            attempt = batch.attempts[reported.message_id, reported.attempt]
-            told, shown = tells.get(reported.message_id, ((), ()))
+        for message_id, number, status in batch.told:
+            attempt = batch.attempts.get((message_id, number))  # None: it only waits to be made
+            told, shown = tells.get(message_id, ((), ()))
             events.append(
                 MessageStatusReported(
-                    message_id=reported.message_id,
-                    attempt=reported.attempt,
+                    message_id=message_id,
+                    attempt=number,
                     status=status,
                     reported_by="sender",
                     reported_at=batch.now,
-                    message_sid=attempt.sid,
-                    error_code=attempt.error_code,
-                    user_id=batch.messages[reported.message_id].user_id,
+                    message_sid=attempt.sid if attempt else None,
+                    error_code=attempt.error_code if attempt else None,
+                    user_id=batch.messages[message_id].user_id,
                     notification_ids=told,
                     shown_notification_ids=shown,
                 )
@@ -294,7 +301,7 @@ def _note_answer(
         batch.proven_at = max(filter(None, (batch.proven_at, attempt.started_at)))
     if isinstance(reported.report, Accepted) and not change:
         # A callback came first, and did not say whom and what the message tells.
-        batch.told.append((reported, reported.report.status))
+        batch.told.append((reported.message_id, reported.attempt, reported.report.status))
 
 
 def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> None:
@@ -325,13 +332,19 @@ def _note_change(batch: _Batch, reported: Reported, attempt: _Attempt, change: C
     if change.pause:
         batch.pauses.append(change.pause)
     if change.opted_out:
-        batch.opted_out.append((batch.messages[message_id].user_id, attempt.recipient))
-    if (
-        reported.source is not Source.CALLBACK
-        and change.progress.stage is not Stage.RETRYING
-        and not _looks_again(change)
-    ):
-        batch.told.append((reported, change.progress.status))
+        batch.opted_out.append((message_id, attempt.recipient))
+    batch.told += _told(reported, attempt, change)
+
+
+def _told(reported: Reported, attempt: _Attempt, change: Change) -> Iterator[tuple[UUID, int, MessageStatus]]:
+    """What others hear of a change: callbacks speak for themselves, and each attempt has its own story."""
+    retrying, heard = change.progress.stage is Stage.RETRYING, reported.source is Source.CALLBACK
+    if retrying:
+        if attempt.error_code and not heard:
+            yield reported.message_id, reported.attempt, reported.failed_as
+        yield reported.message_id, reported.attempt + 1, MessageStatus.WAITING
+    elif not heard and not _looks_again(change):
+        yield reported.message_id, reported.attempt, change.progress.status
 
 
 def _looks_again(change: Change) -> bool:
@@ -370,6 +383,10 @@ def _progress(row: asyncpg.Record) -> Progress:
         sid=row["sid"],
         error_code=row["error_code"],
     )
+
+
+def _message(row: asyncpg.Record) -> _Message:
+    return _Message(row["user_id"], row["kind"] == "digest", row["purpose"] == DirectPurpose.CODE)
 
 
 def _attempt(row: asyncpg.Record) -> _Attempt:
@@ -411,10 +428,11 @@ FROM (
 WHERE contacts.user_id = answered.user_id
 """
 
-_OPT_OUT = """
-UPDATE contacts SET opted_out_at = $3, opted_out_phone = opted_out.phone
-FROM unnest($1::uuid[], $2::text[]) AS opted_out(user_id, phone)
-WHERE contacts.user_id = opted_out.user_id
+_OPT_OUT = "UPDATE contacts SET opted_out_phone = $2, opted_out_at = $3 WHERE user_id = $1"
+
+_REFUSES = """
+INSERT INTO refusing_phones (phone_hash, refused_at) VALUES (sha256(convert_to($1, 'UTF8')), $2)
+ON CONFLICT (phone_hash) DO UPDATE SET refused_at = excluded.refused_at
 """
 
 _TELLS = """

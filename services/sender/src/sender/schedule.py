@@ -31,6 +31,14 @@ MISCONFIGURED_RETRY: Final = timedelta(seconds=60)
 POLLS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """When Twilio is asked about a message that no callback has ended; after that it is left as it is."""
 
+JOIN_RECHECKS: Final = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=30), timedelta(seconds=60))
+"""When a code is tried again that the sandbox refused: its reader is being told to join. The last delay repeats."""
+
+
+def after_join(retries: int, now: datetime) -> datetime:
+    """When to see again whether somebody has joined, after `retries` earlier times."""
+    return now + JOIN_RECHECKS[min(retries, len(JOIN_RECHECKS) - 1)]
+
 
 def next_attempt_at(cause: Cause, retries: int, now: datetime) -> datetime | None:
     """When to try again after `retries` earlier retries, or None if that is enough."""

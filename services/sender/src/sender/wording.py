@@ -112,6 +112,8 @@ ITALIAN: Final = Wording(
         "Scrivi STOP per non riceverne più.",
         DirectPurpose.STOPPED: "Non riceverai più avvisi. Scrivi START per riprendere.",
         DirectPurpose.STARTED: "✅ Gli avvisi sono di nuovo attivi. Scrivi STOP per non riceverne più.",
+        DirectPurpose.CODE: "Il tuo codice ITA RENT, valido fino alle {until}:\n*{code}*\n"
+        "Scrivilo nella pagina che te lo ha chiesto. Non lo aspettavi? Non darlo a nessuno, oppure rispondi STOP.",
     },
     reference="Rif. {reference}",
 )
@@ -185,6 +187,8 @@ ENGLISH: Final = Wording(
         "Write STOP to end that.",
         DirectPurpose.STOPPED: "You will get no more alerts. Write START to resume.",
         DirectPurpose.STARTED: "✅ Alerts are on again. Write STOP to end them.",
+        DirectPurpose.CODE: "Your ITA RENT code, valid until {until}:\n*{code}*\n"
+        "Type it where you were asked for it. You did not expect it? Give it to nobody, or answer STOP.",
     },
     reference="Ref. {reference}",
 )
@@ -258,6 +262,8 @@ RUSSIAN: Final = Wording(
         "Напишите STOP, чтобы отказаться.",
         DirectPurpose.STOPPED: "Уведомлений больше не будет. Напишите START, чтобы возобновить.",
         DirectPurpose.STARTED: "✅ Уведомления снова включены. Напишите STOP, чтобы отказаться.",
+        DirectPurpose.CODE: "Ваш код ITA RENT, действует до {until}:\n*{code}*\n"
+        "Введите его там, где его просят. Не ждали? Никому его не сообщайте или ответьте STOP.",
     },
     reference="№ {reference}",
 )
