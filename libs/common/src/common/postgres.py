@@ -72,6 +72,12 @@ def migrate(url: str, package: str) -> None:
                 backend.connection.close()
 
 
+def migrations_of(package: str) -> list[str]:
+    """The names of the migrations that `migrate` applies, in their order."""
+    files = (importlib.resources.files(package) / "migrations").iterdir()
+    return sorted(each.name.removesuffix(".sql") for each in files if each.name.endswith(".sql"))
+
+
 @contextlib.asynccontextmanager
 async def open_pool(url: str, service: str, *, size: int = 10) -> AsyncIterator[asyncpg.Pool]:
     """A pool for the life of a process; JSON columns are read and written as Python values."""

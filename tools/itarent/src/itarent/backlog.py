@@ -79,13 +79,14 @@ async def watching(system: System) -> AsyncIterator[Watch]:
     database = await asyncpg.connect(system.addresses.postgres)
     try:
         await asyncio.gather(admin.start(), consumer.start())
-        read_by = {group: _partitions(read) for group, read in _readers(system.topics).items()}
+        read_by = {group: _partitions(read) for group, read in readers(system.topics).items()}
         yield Watch(admin, consumer, database, read_by)
     finally:
         await asyncio.gather(admin.close(), consumer.stop(), database.close())
 
 
-def _readers(topics: Topics) -> Mapping[str, tuple[Topic, ...]]:
+def readers(topics: Topics) -> Mapping[str, tuple[Topic, ...]]:
+    """What each consumer group reads."""
     return {
         "matcher": (topics.listings,),
         "sender": (topics.notifications, topics.recipients, topics.message_statuses),

@@ -4,6 +4,7 @@ import typer
 
 from itarent.audit.cli import audit
 from itarent.bench.cli import app as bench
+from itarent.check.cli import app as check
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
 from itarent.dlq.cli import app as dlq
@@ -18,5 +19,6 @@ app.command("test")(check_and_test)
 app.command()(lock)
 app.command()(audit)
 app.add_typer(listings, name="listings")
+app.add_typer(check, name="check")
 app.add_typer(dlq, name="dlq")
 app.add_typer(bench, name="bench")

@@ -55,6 +55,10 @@ class SimulatorClient:
             await self._call("PUT", f"/phones/{phone}", {"name": name})
         await self._call("POST", f"/phones/{phone}/join")
 
+    async def forget(self, phone: str) -> None:
+        """The phone and its chat, as if it had never been."""
+        await self._call("DELETE", f"/phones/{phone}")
+
     async def write(self, phone: str, text: str, button_payload: str | None = None) -> str:
         """A person writes to our number; the webhook is told unless the sandbox answers itself. The message's SID."""
         body = await self._call("POST", f"/phones/{phone}/messages", {"body": text, "button_payload": button_payload})

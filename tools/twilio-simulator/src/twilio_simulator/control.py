@@ -122,6 +122,10 @@ class Control:
         self._simulator.store.save(replace(phone, **given))
         return _json(self._phone_json(number))
 
+    async def forget_phone(self, request: Request) -> Response:
+        self._simulator.store.forget(_number(request))
+        return Response(status_code=204)
+
     async def join(self, request: Request) -> Response:
         number = _number(request)
         self._simulator.join(number)
@@ -344,6 +348,7 @@ def control_app(simulator: Simulator) -> Starlette:
             Route("/simulator/phones", control.phones),
             Route(phone, control.phone),
             Route(phone, control.save_phone, methods=["PUT"]),
+            Route(phone, control.forget_phone, methods=["DELETE"]),
             Route(f"{phone}/join", control.join, methods=["POST"]),
             Route(f"{phone}/messages", control.write, methods=["POST"]),
             Route(f"{phone}/read", control.read, methods=["POST"]),

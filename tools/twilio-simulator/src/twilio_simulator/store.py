@@ -60,6 +60,7 @@ class Store:
                 case Removal():
                     self._drop(entry.sid)
                     self.contents.pop(entry.sid, None)
+                    self._phones.pop(entry.sid, None)
         self._journal = Journal(path)
         self._journal.restart(chain(self._phones.values(), self.contents.values(), self.messages.values()))
 
@@ -93,6 +94,15 @@ class Store:
     def remove_content(self, sid: str) -> None:
         del self.contents[sid]
         self._journal.append(Removal(sid))
+
+    def forget(self, number: str) -> None:
+        """A phone and its chat, as if it had never been."""
+        for message in list(self.newest_of(number)):
+            self.remove(message.sid)
+        self._chats.pop(number, None)
+        self._phones.pop(number, None)
+        self._journal.append(Removal(number))
+        self._notice(number)
 
     def phone(self, number: str) -> Phone:
         """The phone as it is known; one that nobody has heard of has done nothing yet."""

@@ -1,0 +1,299 @@
+"""One listing all the way to `delivered`: to a renter who is there for this question alone.
+
+The renter, the search and the listing are events that this module publishes and takes back by tombstones. The search
+is for a comune that does not exist, which the api accepts from nobody: no real renter is told of the listing.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from common.events import (
+    Event,
+    ListingPublished,
+    MessageStatus,
+    MessageStatusReported,
+    NotificationRequested,
+    NotificationSettled,
+    Recipient,
+    RecipientSaved,
+    SubscriptionSaved,
+)
+from common.kafka import Publisher, Received, decode, tombstone
+from common.listing import Listing, Position, Rent, RentUnit, SpeseTerm
+from common.search import Alert, InComune, Search, Subscription
+from common.topics import Topic, Topics
+from common.twilio_errors import advice_of
+from itarent.check.kafka import administrator, committed
+from itarent.check.report import Finding, failed, ok, skipped
+from itarent.check.where import Where
+from twilio_simulator.client import connected
+
+NOWHERE: Final = "000000"
+SOURCE: Final = "itarent-check"
+HEARD_WITHIN_S: Final = 15.0
+MATCHED_WITHIN_S: Final = 4.0
+MOST_VERSIONS: Final = 4
+DELIVERED_WITHIN_S: Final = 30.0
+
+GONE_WRONG: Final = frozenset(
+    {
+        MessageStatus.REJECTED,
+        MessageStatus.SUPPRESSED,
+        MessageStatus.FAILED,
+        MessageStatus.UNDELIVERED,
+        MessageStatus.CANCELED,
+    }
+)
+Told: TypeAlias = MessageStatusReported | NotificationSettled
+EventT = TypeVar("EventT", bound=Event)
+
+ARRIVED: Final = frozenset({MessageStatus.DELIVERED, MessageStatus.READ})
+
+
+class Stalled(Exception):  # noqa: N818 - named by what is the case
+    """The listing got no further in time; the message says where it is and who should have moved it."""
+
+    def __init__(self, says: str, cure: str) -> None:
+        super().__init__(says)
+        self.cure = cure
+
+
+async def travel(where: Where, to: str | None, told: Callable[[str], None]) -> list[Finding]:
+    """Send a listing on its way and follow it; `to` is a phone of the operator's own, needed with the real Twilio."""
+    if to is None and not where.simulator:
+        return [
+            skipped(
+                "no listing was sent: with a real Twilio account that needs a phone of your own",
+                "--to +39… : a number that has joined the sandbox, or written to your sender within 24 hours",
+            )
+        ]
+    async with _phone(where, to) as phone, Probe.among(where, phone, told) as probe:
+        try:
+            return [await probe.travel()]
+        except Stalled as stalled:
+            return [failed(str(stalled), stalled.cure)]
+
+
+@contextlib.asynccontextmanager
+async def _phone(where: Where, to: str | None) -> AsyncIterator[str]:
+    """The given phone; else one in the simulator, which is forgotten afterwards."""
+    if to is not None:
+        yield to
+        return
+    phone = f"+39333555{secrets.randbelow(100) + 900:04}"
+    async with connected(where.simulator, where.auth_token) as simulator:
+        await simulator.join(phone, "itarent check")
+        try:
+            yield phone
+        finally:
+            await simulator.forget(phone)
+
+
+@dataclass
+class Probe:
+    """A renter, a search and a listing for one question."""
+
+    topics: Topics
+    phone: str
+    told: Callable[[str], None]
+    publisher: Publisher
+    follower: "Follower"
+    bootstrap_servers: str
+    user_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    subscription_id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def among(cls, where: Where, phone: str, told: Callable[[str], None]) -> AsyncIterator["Probe"]:
+        """A probe that takes back what it published."""
+        async with (
+            Publisher.connected(where.kafka, SOURCE) as publisher,
+            Follower.of(where.kafka, where.topics) as follower,
+        ):
+            probe = cls(where.topics, phone, told, publisher, follower, where.kafka)
+            try:
+                yield probe
+            finally:
+                await probe.vanish()
+
+    async def travel(self) -> Finding:
+        """Publish, and follow the listing to its end.
+
+        Raises:
+            Stalled: it got no further in time.
+        """
+        self.told("a renter is introduced to the sender")
+        await self._introduce()
+        began = time.monotonic()
+        requested = await self._until_matched()
+        matched = time.monotonic() - began
+        self.told(f"matched after {matched:.1f} s; on its way to the phone")
+        status = await self._until_arrived(requested)
+        return ok(f"matched after {matched:.1f} s, {status} after {time.monotonic() - began:.1f} s")
+
+    async def _introduce(self) -> None:
+        """Publish renter and search, and wait until the sender knows the renter."""
+        recipient = Recipient(
+            user_id=self.user_id,
+            revision=1,
+            phone=self.phone,
+            verified=True,
+            interval_seconds=0,
+            window_opened_at=dt.datetime.now(dt.UTC),
+        )
+        subscription = Subscription(
+            subscription_id=self.subscription_id,
+            user_id=self.user_id,
+            revision=1,
+            name="itarent check",
+            alerts=frozenset({Alert.NEW}),
+            search=Search(places=(InComune(code=NOWHERE),)),
+        )
+        await self.publisher.publish(self.topics.subscriptions, [SubscriptionSaved(subscription=subscription)])
+        await self.publisher.publish(self.topics.recipients, [RecipientSaved(recipient=recipient)])
+        if not await self._has_read("sender", self.topics.recipients):
+            raise Stalled(
+                f"the sender did not read {self.topics.recipients.name} within {HEARD_WITHIN_S:.0f} s",
+                "Look into the log of the sender.",
+            )
+
+    async def _has_read(self, group: str, topic: Topic) -> bool:
+        ends = await self.follower.ends(topic)
+        deadline = time.monotonic() + HEARD_WITHIN_S
+        async with administrator(self.bootstrap_servers) as admin:
+            while time.monotonic() < deadline:
+                read = await committed(admin, group)
+                if all(read.get(at, 0) >= end for at, end in ends.items()):
+                    return True
+                await asyncio.sleep(0.05)
+        return False
+
+    async def _until_matched(self) -> NotificationRequested:
+        """Publish the listing until it is matched: the matcher may not have heard of the search yet."""
+        for version in range(1, MOST_VERSIONS + 1):
+            await self.publisher.publish(self.topics.listings, [ListingPublished(listing=self._listing(version))])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MATCHED_WITHIN_S):
+                    return await self.follower.notification_for(self.user_id)
+        raise Stalled(
+            f"the matcher did not match a listing within {MOST_VERSIONS * MATCHED_WITHIN_S:.0f} s",
+            "Look into the log of the matcher.",
+        )
+
+    async def _until_arrived(self, requested: NotificationRequested) -> MessageStatus:
+        last = "nothing"
+        try:
+            async with asyncio.timeout(DELIVERED_WITHIN_S):
+                async for report in self.follower.reports_about(requested):
+                    if isinstance(report, NotificationSettled):
+                        raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
+                    if report.status in GONE_WRONG:
+                        advice = advice_of(report.error_code)
+                        raise Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
+                    if report.status in ARRIVED:
+                        return report.status
+                    last = report.status
+                    self.told(f"the message is {last}")
+        except TimeoutError:
+            pass
+        raise Stalled(
+            f"the message was not delivered within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
+            "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
+        )
+
+    def _listing(self, version: int) -> Listing:
+        return Listing(
+            listing_id=f"{SOURCE}:{self.user_id}",
+            version=version,
+            source=SOURCE,
+            title="Test: itarent check system",
+            comune=NOWHERE,
+            comune_name="Test",
+            province="XX",  # there is none, and nobody's circle or polygon reaches into the Gulf of Guinea
+            position=Position(latitude=0, longitude=0),
+            rent=Rent(amount_cents=1_00, per=RentUnit.MONTH, spese=SpeseTerm.EXCLUDED),
+        )
+
+    async def vanish(self) -> None:
+        """Take everything back: the search first, so that the listing's end is told to nobody."""
+        topics = self.topics
+        await self.publisher.publish_encoded([tombstone(topics.subscriptions, str(self.subscription_id))])
+        await self.publisher.publish_encoded([tombstone(topics.listings, f"{SOURCE}:{self.user_id}")])
+        await self.publisher.publish_encoded([tombstone(topics.recipients, str(self.user_id))])
+
+
+def _why(detail: str) -> str:
+    if detail == "disabled":
+        return "WHATSAPP_ENABLED=false: set it to true to send."
+    return "The ledger gives this as the reason; look into the log of the sender."
+
+
+class Follower:
+    """Reads what is published from now on about one notification."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topics: Topics) -> None:
+        self._consumer = consumer
+        self._topics = topics
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def of(cls, bootstrap_servers: str, topics: Topics) -> AsyncIterator["Follower"]:
+        async with AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers, enable_auto_commit=False, fetch_max_wait_ms=100
+        ) as consumer:
+            follower = cls(consumer, topics)
+            followed = [*_partitions(topics.notifications), *_partitions(topics.message_statuses)]
+            consumer.assign(followed)
+            for at, end in (await consumer.end_offsets(followed)).items():
+                consumer.seek(at, end)
+            yield follower
+
+    async def ends(self, topic: Topic) -> dict[TopicPartition, int]:
+        """The offsets that the topic's next records will have."""
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(_partitions(topic)))
+        return ends
+
+    async def notification_for(self, user_id: uuid.UUID) -> NotificationRequested:
+        """The first notification of a user."""
+        async for event in self._events(self._topics.notifications, NotificationRequested):
+            if event.user_id == user_id:
+                return event
+        raise AssertionError("a topic has no end")
+
+    async def reports_about(self, requested: NotificationRequested) -> AsyncIterator[Told]:
+        """What becomes of a notification: of the message that tells it, or that there is none."""
+        mine: set[uuid.UUID | None] = set()
+        strangers: list[MessageStatusReported] = []  # a callback may be published before the sender says whose it is
+        async for event in self._events(self._topics.message_statuses, MessageStatusReported, NotificationSettled):
+            match event:
+                case NotificationSettled(notification_id=requested.notification_id):
+                    yield event
+                case MessageStatusReported():
+                    if requested.notification_id in event.notification_ids:
+                        mine.add(event.message_id)
+                    strangers.append(event)
+                case _:
+                    pass
+            for each in [each for each in strangers if each.message_id in mine]:
+                strangers.remove(each)
+                yield each
+
+    async def _events(self, topic: Topic, *types: type[EventT]) -> AsyncIterator[EventT]:
+        by_type = {each.type: each for each in types}
+        while True:
+            received = decode(await self._consumer.getone(*_partitions(topic)), by_type)
+            if isinstance(received, Received) and received.event:
+                yield received.event
+
+
+def _partitions(topic: Topic) -> Iterable[TopicPartition]:
+    return [TopicPartition(topic.name, number) for number in range(topic.partitions)]

@@ -1,0 +1,43 @@
+"""Where the system is that is to be checked: the local one, else what options and the environment say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.topics import Topics
+from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR
+from itarent.local import Local
+
+ROLES = (API, MATCHER, SENDER)
+TWILIO = "https://api.twilio.com"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Addresses; what is not given is empty or missing, and is said not to be checked."""
+
+    kafka: str
+    namespace: str
+    services: Mapping[str, str]  # base URL by name
+    databases: Mapping[str, str]  # URL by role
+    twilio: str = ""  # base URL of Twilio's API
+    simulator: str = ""  # base URL, where Twilio is simulated by the local system
+    auth_token: str = ""  # of the simulator
+    logs: str = ""
+
+    @property
+    def topics(self) -> Topics:
+        return Topics.within(self.namespace)
+
+    @classmethod
+    def of(cls, local: Local) -> "Where":
+        """The system that runs here."""
+        return cls(
+            kafka=local.kafka,
+            namespace=local.namespace,
+            services={name: local.url(name) for name in SERVICES},
+            databases={role: local.addresses.database_url(role, local.credentials) for role in ROLES},
+            twilio=local.url(SIMULATOR) if local.twilio_is_simulated else TWILIO,
+            simulator=local.url(SIMULATOR) if local.twilio_is_simulated else "",
+            auth_token=local.credentials.auth_token,
+            logs=str(local.home / "logs"),
+        )
