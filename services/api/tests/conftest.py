@@ -136,8 +136,13 @@ async def serving(services: Services) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def api(kafka: str, topics: Topics, database: Database) -> AsyncIterator[Api]:
+    async with resting_api(api_settings(kafka, topics, database)) as api:
+        yield api
+
+
+@contextlib.asynccontextmanager
+async def resting_api(settings: ApiSettings) -> AsyncIterator[Api]:
     """The api as it answers over HTTP and publishes; its consumers rest."""
-    settings = api_settings(kafka, topics, database)
     async with (
         connected(settings) as services,
         in_background(Relay(settings.database_url, services.publisher).run()),

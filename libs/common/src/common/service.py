@@ -27,10 +27,17 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def serve(app: ASGIApp, host: str, port: int) -> None:
-    """Serve HTTP until SIGINT or SIGTERM."""
+async def serve(app: ASGIApp, host: str, port: int, *, proxies: str = "127.0.0.1") -> None:
+    """Serve HTTP until SIGINT or SIGTERM. Whose X-Forwarded-For is believed, `proxies` says."""
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5, lifespan="off"
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        lifespan="off",
+        forwarded_allow_ips=proxies,
     )
     await _Server(config).serve()
 

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from api.consents import Consents, How, What
+from api.issuer import Identity
 from api.recipients import Recipients
-from api.security import REFRESH_TOKEN_VALID_FOR, digest, new_refresh_token
+from api.security import REFRESH_TOKEN_VALID_FOR, Pseudonyms, digest, new_refresh_token
 from common.events import Language, Recipient
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class SignIn:
 
 
 class Accounts:
-    def __init__(self, pool: asyncpg.Pool, recipients: Recipients, consents: Consents) -> None:
+    def __init__(self, pool: asyncpg.Pool, recipients: Recipients, consents: Consents, pseudonyms: Pseudonyms) -> None:
         self._pool = pool
         self._recipients = recipients
         self._consents = consents
+        self._pseudonyms = pseudonyms
 
     async def register(
         self, email: str, password_hash: str, language: Language, time_zone: str, now: dt.datetime
@@ -48,9 +50,39 @@ class Accounts:
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(_REGISTER, recipient.user_id, email, password_hash):
                 return None
-            await self._recipients.create(connection, recipient)
-            await self._consents.record(connection, recipient.user_id, What.TERMS_ACCEPTED, How.REGISTRATION, now)
+            await self._open(connection, recipient, How.REGISTRATION, now)
         return recipient.user_id
+
+    async def of_identity(self, identity: Identity, now: dt.datetime) -> UUID | None:
+        """The account of an external identity, which is created at first sight; None where it was erased since.
+
+        An e-mail address that another account has stays with that account: who owns it is not for the issuer to say.
+        """
+        if known := await self._known(self._pool, identity):
+            return known
+        recipient = Recipient(user_id=uuid4(), revision=1)
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(_WAS_ERASED, self._hash_of(identity), identity.issued_at):
+                return None
+            for email in (identity.email, None):
+                values = (recipient.user_id, email, identity.issuer, identity.subject)
+                if await connection.fetchval(_REGISTER_IDENTITY, *values):
+                    await self._open(connection, recipient, How.ISSUER, now)
+                    return recipient.user_id
+                if known := await self._known(connection, identity):  # another request was first
+                    return known
+        return None
+
+    async def _known(self, connection: "Connection | asyncpg.Pool", identity: Identity) -> UUID | None:
+        user_id: UUID | None = await connection.fetchval(_OF_IDENTITY, identity.issuer, identity.subject)
+        return user_id
+
+    def _hash_of(self, identity: Identity) -> bytes:
+        return self._pseudonyms.of_identity(identity.issuer, identity.subject)
+
+    async def _open(self, connection: "Connection", recipient: Recipient, how: How, now: dt.datetime) -> None:
+        await self._recipients.create(connection, recipient)
+        await self._consents.record(connection, recipient.user_id, What.TERMS_ACCEPTED, how, now)
 
     async def with_email(self, email: str) -> Account | None:
         row = await self._pool.fetchrow(f"{_ACCOUNT} WHERE email = $1", email)
@@ -60,7 +92,7 @@ class Accounts:
         row = await self._pool.fetchrow(f"{_ACCOUNT} WHERE user_id = $1", user_id)
         return _account(row) if row else None
 
-    async def change_password(self, user_id: UUID, password_hash: str, *, keep: UUID) -> None:
+    async def change_password(self, user_id: UUID, password_hash: str, *, keep: UUID | None) -> None:
         """Set a new password, and end every sign-in but the one that asked for it."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_CHANGE_PASSWORD, user_id, password_hash)
@@ -113,6 +145,14 @@ _REGISTER = """
 INSERT INTO users (user_id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING RETURNING true
 """
 
+_OF_IDENTITY = "SELECT user_id FROM users WHERE issuer = $1 AND subject = $2"
+
+_REGISTER_IDENTITY = """
+INSERT INTO users (user_id, email, issuer, subject) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING true
+"""
+
+_WAS_ERASED = "SELECT true FROM erased_identities WHERE identity_hash = $1 AND erased_at >= $2"
+
 _ACCOUNT = "SELECT user_id, email, password_hash FROM users"
 
 _CHANGE_PASSWORD = "UPDATE users SET password_hash = $2 WHERE user_id = $1"  # noqa: S105 - a statement
@@ -147,4 +187,4 @@ _END = "DELETE FROM sign_ins WHERE sign_in_id = (SELECT sign_in_id FROM refresh_
 
 _END_ALL = "DELETE FROM sign_ins WHERE user_id = $1"
 
-_END_OTHERS = "DELETE FROM sign_ins WHERE user_id = $1 AND sign_in_id <> $2"
+_END_OTHERS = "DELETE FROM sign_ins WHERE user_id = $1 AND sign_in_id IS DISTINCT FROM $2"

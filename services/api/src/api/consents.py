@@ -1,7 +1,6 @@
 """The trail of consents: who agreed to what, how and when. It is only added to, and it outlives the account."""
 
 import datetime as dt
-import hmac
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -9,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from api.paging import Cursor
+from api.security import Pseudonyms
 from common.model import Value
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ class Consent(Value):
 
 
 class Consents:
-    """The table `consents`; `key` is what phones are hashed with."""
+    """The table `consents`."""
 
-    def __init__(self, pool: asyncpg.Pool, key: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, pseudonyms: Pseudonyms) -> None:
         self._pool = pool
-        self._key = key
+        self._pseudonyms = pseudonyms
 
     async def record(
         self,
@@ -68,7 +68,7 @@ class Consents:
         message_sid: str | None = None,
     ) -> None:
         """Add an entry to the caller's transaction, which makes what it tells of true."""
-        phone_hash = self._hashed(phone) if phone else None
+        phone_hash = self._pseudonyms.of_phone(phone) if phone else None
         await connection.execute(_RECORD, user_id, what, how, at, phone_hash, message_sid)
 
     async def of(self, user_id: UUID, after: Cursor | None, limit: int) -> tuple[list[Consent], Cursor | None]:
@@ -80,10 +80,6 @@ class Consents:
     async def make_anonymous(self, connection: "Connection", user_id: UUID) -> None:
         """Empty what could identify an erased account; the table refuses it for one that is still there."""
         await connection.execute(_MAKE_ANONYMOUS, user_id)
-
-    def _hashed(self, phone: str) -> bytes:
-        # Keyed, since all phone numbers there are can be tried in an hour.
-        return hmac.digest(self._key.encode(), f"consents/{phone}".encode(), "sha256")
 
 
 def _consent(row: asyncpg.Record) -> Consent:

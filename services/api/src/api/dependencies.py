@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 from uuid import UUID
 
 import asyncpg
@@ -11,12 +11,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.accounts import Accounts
 from api.activity import Activity
+from api.bearers import Bearer, Bearers
 from api.consents import Consents
+from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
-from api.problems import Problem
+from api.problems import RETRY_AFTER_OUTAGE_S, Problem
 from api.rates import RateLimits
 from api.recipients import Recipients
-from api.security import AccessTokens, Passwords
+from api.security import AccessTokens, Passwords, TokenFault
 from api.settings import ApiSettings
 from api.subscriptions import Subscriptions
 from api.watch import Watch
@@ -42,6 +44,7 @@ class Services:
     rates: RateLimits
     passwords: Passwords
     tokens: AccessTokens
+    bearers: Bearers
     links: Links
 
 
@@ -54,20 +57,51 @@ Wired = Annotated[Services, Depends(_services)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def _user(services: Wired, credentials: Credentials) -> UUID:
-    user_id = services.tokens.user_of(credentials.credentials) if credentials else None
-    if user_id is None:
+async def _bearer(services: Wired, credentials: Credentials) -> Bearer:
+    if credentials is None:
         raise not_signed_in()
-    return user_id
+    try:
+        bearer = await services.bearers.bearer_of(credentials.credentials)
+    except IssuerAwayError:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The issuer of your token cannot be asked for its keys at the moment; try again soon.",
+            kind="issuer-away",
+            headers={"Retry-After": str(RETRY_AFTER_OUTAGE_S)},
+        ) from None
+    if isinstance(bearer, TokenFault):
+        raise token_refused(bearer)
+    return bearer
 
 
 def not_signed_in() -> Problem:
+    """Nothing says who calls."""
     return Problem(
         HTTPStatus.UNAUTHORIZED,
         "Send a valid access token: Authorization: Bearer <token>. POST /api/v1/auth/token gives one.",
         kind="not-signed-in",
-        headers={"WWW-Authenticate": "Bearer"},
+        headers={"WWW-Authenticate": CHALLENGE},
     )
+
+
+def token_refused(fault: TokenFault) -> Problem:
+    """A token that says nothing, and what is wrong with it (RFC 6750)."""
+    return Problem(
+        HTTPStatus.UNAUTHORIZED,
+        f"The access token is not accepted. {fault.value}",
+        kind=f"token-{fault.name.lower().replace('_', '-')}",
+        headers={"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token", error_description="{fault.value}"'},
+    )
+
+
+CHALLENGE: Final = 'Bearer realm="itarent"'
+
+SignedIn = Annotated[Bearer, Depends(_bearer)]
+"""Who calls, and how they signed in; without a valid access token it is a 401."""
+
+
+def _user(bearer: SignedIn) -> UUID:
+    return bearer.user_id
 
 
 User = Annotated[UUID, Depends(_user)]
@@ -77,7 +111,7 @@ User = Annotated[UUID, Depends(_user)]
 async def _caller(services: Wired, user_id: User) -> Recipient:
     recipient = await services.recipients.of(user_id)
     if recipient is None:
-        raise not_signed_in()
+        raise token_refused(TokenFault.ENDED)
     return recipient
 
 

@@ -13,18 +13,20 @@ from starlette.staticfiles import StaticFiles
 from api import problems
 from api.accounts import Accounts
 from api.activity import Activity
+from api.bearers import Bearers
 from api.bodies import describe
 from api.consents import Consents
 from api.dependencies import Services
 from api.flow import KafkaFlow
 from api.handlers import subscribe
 from api.housekeeping import keep_house
+from api.issuer import Issuer, PublishedKeys
 from api.middleware import Bounds, Metrics, SecurityHeaders
 from api.phone_links import PhoneLinks
 from api.rates import PostgresCounters, RateLimits
 from api.recipients import Recipients
 from api.routes import activity, auth, listings, me, pages, subscriptions, watch, whatsapp
-from api.security import AccessTokens, Passwords
+from api.security import AccessTokens, Passwords, Pseudonyms
 from api.settings import ApiSettings
 from api.subscriptions import Subscriptions
 from api.watch import Watch
@@ -49,7 +51,7 @@ def main() -> None:
 async def _serve(settings: ApiSettings) -> None:
     app = application(settings)
     async with running(settings) as app.state.services:
-        await serve(app, settings.http_host, settings.http_port)
+        await serve(app, settings.http_host, settings.http_port, proxies=settings.forwarded_allow_ips)
 
 
 def create_app() -> FastAPI:
@@ -99,24 +101,34 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
     ):
         outbox = Outbox(NAME)
         recipients = Recipients(pool, outbox, topics.recipients)
-        hashing_key = settings.link_signing_key.get_secret_value()
-        consents = Consents(pool, hashing_key)
+        pseudonyms = Pseudonyms(settings.link_signing_key.get_secret_value())
+        consents = Consents(pool, pseudonyms)
+        accounts = Accounts(pool, recipients, consents, pseudonyms)
+        tokens = AccessTokens(settings.jwt_secret.get_secret_value())
         yield Services(
             settings=settings,
             pool=pool,
             publisher=publisher,
-            accounts=Accounts(pool, recipients, consents),
+            accounts=accounts,
             consents=consents,
             recipients=recipients,
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
-            phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, key=hashing_key),
+            phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
             activity=Activity(pool),
             watch=Watch(pool, flow, topics),
             rates=RateLimits(PostgresCounters(pool)),
             passwords=Passwords(),
-            tokens=AccessTokens(settings.jwt_secret.get_secret_value()),
+            tokens=tokens,
+            bearers=Bearers(accounts, tokens, issuer_of(settings)),
             links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
         )
+
+
+def issuer_of(settings: ApiSettings) -> Issuer | None:
+    """The external issuer, where there is one."""
+    if not (settings.oidc_issuer and settings.oidc_audience and settings.oidc_jwks_url):
+        return None
+    return Issuer(settings.oidc_issuer, settings.oidc_audience, PublishedKeys(settings.oidc_jwks_url))
 
 
 def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:

@@ -17,6 +17,7 @@ from api.commands import Command, code_as_typed, codes_in, command_of, joins, ne
 from api.consents import Consents, How, What
 from api.joins import SIGNS_COUNT_FOR, Heard
 from api.recipients import Recipients
+from api.security import Pseudonyms
 from common.events import (
     NAMESPACE,
     DirectMessageRequested,
@@ -106,7 +107,7 @@ Verified: TypeAlias = Proven | WrongCode | NothingToProve
 
 
 class PhoneLinks:
-    """The links, the claims and what was heard of phones; `key` is what phones are hashed with."""
+    """The links, the claims and what was heard of phones."""
 
     def __init__(
         self,
@@ -116,14 +117,14 @@ class PhoneLinks:
         outbox: Outbox,
         notifications: Topic,
         *,
-        key: str,
+        pseudonyms: Pseudonyms,
     ) -> None:
         self._pool = pool
         self._recipients = recipients
         self._consents = consents
         self._outbox = outbox
         self._notifications = notifications
-        self._key = key
+        self._pseudonyms = pseudonyms
 
     # --- what an account does ---------------------------------------------------------------------------------------
 
@@ -330,8 +331,7 @@ class PhoneLinks:
         )
 
     def _hashed(self, phone: str) -> bytes:
-        # Keyed, since all phone numbers there are can be tried in an hour.
-        return hmac.digest(self._key.encode(), f"phones/{phone}".encode(), "sha256")
+        return self._pseudonyms.of_phone(phone)
 
 
 def _occasion(message: InboundMessageReceived) -> _Occasion:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
@@ -142,6 +143,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
     for error in (*CONNECTION_LOST, KafkaError, TimeoutError):
         app.add_exception_handler(error, _answer_outage)
+    app.add_exception_handler(asyncpg.ForeignKeyViolationError, _answer_gone)
     app.add_exception_handler(Exception, _answer_failure)
 
 
@@ -180,6 +182,16 @@ async def _answer_outage(_request: Request, error: Exception) -> JSONResponse:
         "A part of the system does not answer. Nothing was changed unless you are told so; try again soon.",
         kind="outage",
         headers={"Retry-After": str(RETRY_AFTER_OUTAGE_S)},
+    ).response()
+
+
+async def _answer_gone(_request: Request, _error: Exception) -> JSONResponse:
+    """Our rows refer to accounts and sign-ins only: this one ended while the request was under way."""
+    return Problem(
+        HTTPStatus.UNAUTHORIZED,
+        "Your sign-in has ended, or your account has gone: sign in again.",
+        kind="token-ended",
+        headers={"WWW-Authenticate": 'Bearer realm="itarent", error="invalid_token"'},
     ).response()
 
 

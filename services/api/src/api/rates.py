@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import ipaddress
 import math
 import time
 from http import HTTPStatus
@@ -16,9 +17,29 @@ from api.problems import Problem
 
 REGISTRATIONS_OF_ADDRESS: Final = RateLimitItemPerHour(60, namespace="register")
 SIGN_INS_OF_ADDRESS: Final = RateLimitItemPerMinute(30, namespace="sign-in-address")
-SIGN_INS_OF_EMAIL: Final = RateLimitItemPerMinute(10, 10, namespace="sign-in-email")
+SIGN_INS_OF_EMAIL_AND_ADDRESS: Final = RateLimitItemPerMinute(10, 10, namespace="sign-in")
+SIGN_INS_OF_EMAIL: Final = RateLimitItemPerHour(100, namespace="sign-in-email")  # from wherever they come
+REFRESHES_OF_ADDRESS: Final = RateLimitItemPerMinute(60, namespace="refresh")
+PASSWORDS_OF_USER: Final = RateLimitItemPerMinute(10, 10, namespace="password")  # asked for again while signed in
+EXPORTS: Final = RateLimitItemPerHour(10, namespace="export")
 LINKS: Final = RateLimitItemPerHour(5, namespace="link")
 TESTS: Final = RateLimitItemPerMinute(3, 10, namespace="test")
+
+
+SUBSCRIBER_OF_IPV6: Final = 64  # bits: whoever has one address of a network has all of it
+
+
+def network_of(address: str) -> str:
+    """What counts as one address: an IPv4 address however it is written, or the network of an IPv6 address."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, SUBSCRIBER_OF_IPV6), strict=False))
 
 
 class RateLimits:

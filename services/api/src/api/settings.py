@@ -2,11 +2,14 @@
 
 from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from common.settings import BaseUrl, PostgresUrl, ServiceSettings, WhatsApp
+from common.settings import BaseUrl, PostgresUrl, ServiceSettings, WhatsApp, wrong
 
 SANDBOX_NUMBER: Final = "+14155238886"
+
+SECURE_URL = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])"
+"""Who can change what comes from there can sign in as anybody: without TLS it has to come from this machine."""
 
 
 class ApiSettings(WhatsApp, ServiceSettings):
@@ -19,6 +22,34 @@ class ApiSettings(WhatsApp, ServiceSettings):
     )
     producer_key: SecretStr = Field(description="what producers of listings send as X-Api-Key", min_length=16)
     operator_key: SecretStr = Field(description="opens the watch page", min_length=16)
+
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1",
+        description="proxies whose X-Forwarded-For is believed: addresses and networks, separated by commas. Without "
+        "them everybody behind a proxy shares its limits; `*` lets anybody claim any address",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern=SECURE_URL,
+        description="an external issuer whose tokens sign in as well, as it stands in their `iss`: https://…",
+    )
+    oidc_audience: str | None = Field(default=None, min_length=1, description="what its tokens for us have in `aud`")
+    oidc_jwks_url: str | None = Field(
+        default=None, pattern=SECURE_URL, validate_default=True, description="where it publishes its keys, over https"
+    )
+
+    @field_validator("oidc_jwks_url")
+    @classmethod
+    def _completes_the_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
+        values = {"OIDC_ISSUER": info.data.get("oidc_issuer"), "OIDC_AUDIENCE": info.data.get("oidc_audience")}
+        missing = [name for name, value in {**values, "OIDC_JWKS_URL": url}.items() if value is None]
+        if 0 < len(missing) <= len(values):
+            raise wrong(
+                f"an external issuer is set in part: {' and '.join(missing)} missing",
+                "Set OIDC_ISSUER, OIDC_AUDIENCE and OIDC_JWKS_URL, or none of them.",
+                *values,
+            )
+        return url
 
     @property
     def is_sandbox(self) -> bool:

@@ -1,4 +1,4 @@
-"""Register, sign in, and stay signed in."""
+"""Register, sign in, stay signed in, and sign out."""
 
 import datetime as dt
 from http import HTTPStatus
@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from api import rates
 from api.accounts import SignIn as Begun
 from api.bodies import Body
-from api.dependencies import Services, Wired
+from api.dependencies import CHALLENGE, Services, User, Wired
 from api.problems import Problem
-from api.routes.me import TimeZone
+from api.routes.me import NewPassword, Password, TimeZone
 from api.security import ACCESS_TOKEN_VALID_FOR
 from common.events import Language
 from common.model import Request as Sent
@@ -26,18 +26,18 @@ Email = Annotated[
 
 class Registration(Sent):
     email: Email
-    password: SecretStr = Field(min_length=10, max_length=128)
+    password: NewPassword
     language: Language = Language.ITALIAN
     time_zone: TimeZone = "Europe/Rome"
 
 
 class SignIn(Sent):
     email: Email
-    password: SecretStr = Field(max_length=128)
+    password: Password
 
 
-class Refresh(Sent):
-    refresh_token: str = Field(max_length=200)
+class RefreshToken(Sent):
+    refresh_token: SecretStr = Field(max_length=200)
 
 
 class Tokens(BaseModel):
@@ -51,12 +51,11 @@ class Tokens(BaseModel):
 
 @router.post("/register", status_code=HTTPStatus.CREATED)
 async def register(request: Request, services: Wired, sent: Annotated[Registration, Body(Registration)]) -> Tokens:
-    """Create an account and sign in."""
-    await services.rates.spend(rates.REGISTRATIONS_OF_ADDRESS, _address(request))
+    """Create an account, which accepts the terms, and sign in."""
+    await services.rates.spend(rates.REGISTRATIONS_OF_ADDRESS, _network(request))
     password_hash = await services.passwords.hash(sent.password.get_secret_value())
-    user_id = await services.accounts.register(
-        sent.email, password_hash, sent.language, sent.time_zone, dt.datetime.now(dt.UTC)
-    )
+    now = dt.datetime.now(dt.UTC)
+    user_id = await services.accounts.register(sent.email, password_hash, sent.language, sent.time_zone, now)
     if user_id is None:
         raise Problem(HTTPStatus.CONFLICT, "This e-mail address has an account: sign in.", kind="email-taken")
     return _tokens(services, await services.accounts.begin(user_id))
@@ -65,8 +64,9 @@ async def register(request: Request, services: Wired, sent: Annotated[Registrati
 @router.post("/token")
 async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Body(SignIn)]) -> Tokens:
     """Exchange e-mail and password for tokens."""
-    await services.rates.spend(rates.SIGN_INS_OF_ADDRESS, _address(request))
-    await services.rates.spend(rates.SIGN_INS_OF_EMAIL, sent.email, _address(request))
+    await services.rates.spend(rates.SIGN_INS_OF_ADDRESS, _network(request))
+    await services.rates.spend(rates.SIGN_INS_OF_EMAIL_AND_ADDRESS, sent.email, _network(request))
+    await services.rates.spend(rates.SIGN_INS_OF_EMAIL, sent.email)
     account = await services.accounts.with_email(sent.email)
     password_hash = account.password_hash if account else None
     if not await services.passwords.verify(sent.password.get_secret_value(), password_hash) or account is None:
@@ -74,32 +74,45 @@ async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Bod
             HTTPStatus.UNAUTHORIZED,
             "The e-mail address or the password is wrong.",
             kind="wrong-credentials",
-            headers={"WWW-Authenticate": "Bearer"},
+            headers={"WWW-Authenticate": CHALLENGE},
         )
     return _tokens(services, await services.accounts.begin(account.user_id))
 
 
 @router.post("/refresh")
-async def refresh(services: Wired, sent: Annotated[Refresh, Body(Refresh)]) -> Tokens:
+async def refresh(request: Request, services: Wired, sent: Annotated[RefreshToken, Body(RefreshToken)]) -> Tokens:
     """Exchange a refresh token for new tokens. Using one twice ends the sign-in that it belongs to."""
-    begun = await services.accounts.go_on(sent.refresh_token)
+    await services.rates.spend(rates.REFRESHES_OF_ADDRESS, _network(request))
+    begun = await services.accounts.go_on(sent.refresh_token.get_secret_value())
     if begun is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "The refresh token is not valid, or no longer: sign in again.",
             kind="refresh-refused",
-            headers={"WWW-Authenticate": "Bearer"},
+            headers={"WWW-Authenticate": CHALLENGE},
         )
     return _tokens(services, begun)
+
+
+@router.post("/sign-out", status_code=HTTPStatus.NO_CONTENT)
+async def sign_out(services: Wired, sent: Annotated[RefreshToken, Body(RefreshToken)]) -> None:
+    """End the sign-in that a refresh token belongs to, with its access tokens; one that has ended stays ended."""
+    await services.accounts.end(sent.refresh_token.get_secret_value())
+
+
+@router.post("/sign-out/everywhere", status_code=HTTPStatus.NO_CONTENT)
+async def sign_out_everywhere(services: Wired, user_id: User) -> None:
+    """End every sign-in of the caller, this one too."""
+    await services.accounts.end_all(user_id)
 
 
 _EXPIRES_IN: Final = int(ACCESS_TOKEN_VALID_FOR.total_seconds())
 
 
 def _tokens(services: Services, begun: Begun) -> Tokens:
-    access_token = services.tokens.issue(begun.user_id, dt.datetime.now(dt.UTC))
+    access_token = services.tokens.issue(begun.user_id, begun.sign_in_id, dt.datetime.now(dt.UTC))
     return Tokens(access_token=access_token, expires_in=_EXPIRES_IN, refresh_token=begun.refresh_token)
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+def _network(request: Request) -> str:
+    return rates.network_of(request.client.host) if request.client else "unknown"

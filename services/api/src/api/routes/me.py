@@ -1,14 +1,20 @@
-"""The caller's profile: how and when messages come."""
+"""The caller: how and when messages come, the password, the trail of consents."""
 
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
+from api import rates
 from api.bodies import Body
-from api.dependencies import Caller, Services, Wired, not_signed_in
+from api.consents import Consent
+from api.dependencies import Caller, Services, SignedIn, User, Wired, token_refused
+from api.paging import After, Limit
+from api.problems import Problem
+from api.security import TokenFault
 from common.events import Language, QuietHours, Recipient
 from common.model import Request as Sent
 
@@ -46,6 +52,20 @@ class ProfileChange(Sent):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
+Password = Annotated[SecretStr, Field(max_length=128)]
+NewPassword = Annotated[SecretStr, Field(min_length=10, max_length=128)]
+
+
+class PasswordChange(Sent):
+    current_password: Password
+    new_password: NewPassword
+
+
+class ConsentPage(BaseModel):
+    items: list[Consent]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
 class Profile(BaseModel):
     user_id: UUID
     email: str | None
@@ -69,12 +89,40 @@ async def change_profile(
     """Change some of the profile."""
     changed = await services.recipients.change(caller.user_id, sent.changes())
     if changed is None:
-        raise not_signed_in()
+        raise token_refused(TokenFault.ENDED)
     return await _profile(services, changed)
+
+
+@router.put("/password", status_code=HTTPStatus.NO_CONTENT)
+async def change_password(
+    services: Wired, caller: SignedIn, sent: Annotated[PasswordChange, Body(PasswordChange)]
+) -> None:
+    """Set a new password. Every other sign-in ends."""
+    await _check_password(services, caller.user_id, sent.current_password)
+    password_hash = await services.passwords.hash(sent.new_password.get_secret_value())
+    await services.accounts.change_password(caller.user_id, password_hash, keep=caller.sign_in_id)
+
+
+async def _check_password(services: Services, user_id: UUID, password: SecretStr) -> None:
+    await services.rates.spend(rates.PASSWORDS_OF_USER, str(user_id))
+    account = await services.accounts.of(user_id)
+    if account is None:
+        raise token_refused(TokenFault.ENDED)
+    if account.password_hash is None:
+        raise Problem(HTTPStatus.CONFLICT, "This account has no password: its issuer signs you in.", kind="no-password")
+    if not await services.passwords.verify(password.get_secret_value(), account.password_hash):
+        raise Problem(HTTPStatus.FORBIDDEN, "The password is wrong.", kind="wrong-password")
+
+
+@router.get("/consents")
+async def consents(services: Wired, user_id: User, after: After, limit: Limit = 50) -> ConsentPage:
+    """What the caller agreed to and took back, how and when, oldest first."""
+    items, more = await services.consents.of(user_id, after, limit)
+    return ConsentPage(items=items, next=more.encoded() if more else None)
 
 
 async def _profile(services: Services, recipient: Recipient) -> Profile:
     account = await services.accounts.of(recipient.user_id)
     if account is None:
-        raise not_signed_in()
+        raise token_refused(TokenFault.ENDED)
     return Profile.model_validate({**recipient.model_dump(), "email": account.email, "phone_number": recipient.phone})
