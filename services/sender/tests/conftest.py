@@ -18,11 +18,14 @@ from common.kafka import Received
 from common.links import Links
 from common.postgres import open_pool
 from common.topics import Topics
+from sender.approvals import Approvals
+from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits
 from sender.intake import Intake, Requested
 from sender.ledger import Ledger
 from sender.plan import Policy
 from sender.reports import Reports
+from sender.templates import MISSING, Purpose, Standings, templates
 from sender.twilio import Twilio
 from testkit.factories import make_listing, make_notification, make_recipient
 from testkit.servers import Database
@@ -34,12 +37,11 @@ POLICY = Policy(
     enabled=True,
     interval=timedelta(),
     intervals_off=False,
-    has_template=False,
     links=Links("https://bot.example", "a-signing-key-of-tests"),
 )
 CALLBACK = Callback("http://127.0.0.1:9/twilio/status")
 NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", alert=False),)
-TEMPLATE = "HX" + "0" * 32
+NO_TEMPLATES = Standings(dict.fromkeys(templates(), MISSING))
 
 
 def received(event: Requested) -> Received[Requested]:
@@ -95,18 +97,33 @@ class Sender:
     name: str = "one"
     base_url: str = ""
     token: str = ""
-    template_sid: str | None = None
-    callback: Callback = CALLBACK
+    callback: Callback | None = CALLBACK
+    approvals: Approvals | None = None
     intake: Intake = field(init=False)
     ledger: Ledger = field(init=False)
     reports: Reports = field(init=False)
 
     def __post_init__(self) -> None:
         self.intake = Intake(self.pool, TOPICS, self.policy)
-        self.reports = Reports(self.pool, TOPICS, self.policy, grace=self.grace)
-        self.ledger = Ledger(
-            self.pool, TOPICS, self.policy, name=self.name, per_second=self.per_second, lease=self.lease
+        self.reports = Reports(
+            self.pool, TOPICS, self.policy, grace=self.grace, on_template_unusable=self._on_template_unusable
         )
+        self.ledger = Ledger(
+            self.pool,
+            TOPICS,
+            self.policy,
+            name=self.name,
+            per_second=self.per_second,
+            lease=self.lease,
+            standings=self._standings,
+        )
+
+    def _standings(self) -> Standings:
+        return self.approvals.standings() if self.approvals else NO_TEMPLATES
+
+    def _on_template_unusable(self, content_sid: str, code: int) -> None:
+        assert self.approvals
+        self.approvals.refuse(content_sid, code)
 
     def but(self, **changes: Any) -> "Sender":
         """Another replica over the same database and Twilio."""
@@ -154,22 +171,37 @@ class Sender:
 
     @contextlib.asynccontextmanager
     async def dispatcher(self) -> AsyncIterator[Dispatcher]:
-        async with Twilio.connected(
-            self.base_url or self.simulator.base_url,
-            self.simulator.account_sid,
-            self.token or self.simulator.auth_token,
-            self.simulator.sender,
-            timeout_s=self.timeout_s,
-            in_flight=self.in_flight,
-        ) as twilio:
+        async with self.twilio() as twilio:
             yield Dispatcher(
                 self.ledger,
                 self.reports,
                 twilio,
                 Limits(self.in_flight, self.lease, timedelta(seconds=self.timeout_s), poll=timedelta(seconds=0.05)),
                 callback=self.callback,
-                template_sid=self.template_sid,
             )
+
+    def twilio(self) -> contextlib.AbstractAsyncContextManager[Twilio]:
+        return Twilio.connected(
+            self.base_url or self.simulator.base_url,
+            self.simulator.account_sid,
+            self.token or self.simulator.auth_token,
+            self.simulator.sender,
+            timeout_s=self.timeout_s,
+            in_flight=self.in_flight,
+        )
+
+    @contextlib.asynccontextmanager
+    async def with_templates(self, *purposes: Purpose) -> AsyncIterator["Sender"]:
+        """The same, where Meta has approved the templates of these purposes."""
+        async with self.twilio() as twilio:
+            contents = Contents(twilio)
+            for (purpose, _), template in templates().items():
+                if purpose in purposes:
+                    sid = await contents.create(template)
+                    await self.simulator.judge_template(sid, "approved")
+            approvals = Approvals(contents, self.pool)
+            await approvals.check()
+            yield self.but(approvals=approvals)
 
     async def until(self, event: Requested, **expected: Any) -> asyncpg.Record:
         """The message that tells the event, once it has these values."""

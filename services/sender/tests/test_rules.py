@@ -22,6 +22,7 @@ from sender.outcomes import (
     RateLimited,
     Rejected,
     Stale,
+    TemplateUnusable,
     Unavailable,
     failure_of,
     refusal_of,
@@ -42,7 +43,8 @@ TABLE = [
     ("21211 21614 63003 63031 63024 63032 63015 21608", Rejected),
     ("21610 63014 63033 63050", OptedOut),
     ("21617 21658 14103 21619 21620 21623 21654 21656 92007 63005 63013 63019 63021 63027 63028 63029 63030", Rejected),
-    ("63040 63041 63042 21408 21612 63049 30003 30004 30005 30006 30007", Rejected),
+    ("63040 63041 63042", TemplateUnusable),
+    ("21408 21612 63049 30003 30004 30005 30006 30007", Rejected),
     ("20001 20004 20007 20415 21604 21910 30409 90007", Rejected),
     ("63018 63017 21611 30001 63038 63010 63012 63023 30008 30017", Delayed),
     ("30036", Stale),
@@ -210,13 +212,14 @@ def test_without_a_limit_there_is_a_slot_for_everybody_now() -> None:
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 SENDING = Progress(Stage.SENDING, MessageStatus.WAITING, 1, 0, 0, as_template=False, due_at=NOW)
-SITUATION = Situation(NOW, timedelta(seconds=30), has_template=False, strikes=0)
+SITUATION = Situation(NOW, timedelta(seconds=30), has_template=False, strikes=0, first_poll=timedelta(hours=1))
 REPORTS = [
     Accepted("SM1", MessageStatus.QUEUED),
     Unavailable("refused"),
     RateLimited(20429),
     *(Delayed(1, cause) for cause in Cause),
     OutsideWindow(63016),
+    TemplateUnusable(63041),
     Misconfigured(20003),
     OptedOut(21610),
     Rejected(63015, "not_joined_sandbox"),

@@ -22,11 +22,12 @@ from sender.dispatch import Callback
 from sender.outcomes import Accepted, OptedOut, failure_of
 from sender.reports import Reported, Source, reported_status
 from sender.schedule import MISCONFIGURED_RETRY
+from sender.templates import Purpose
 from testkit.factories import make_listing, make_notification, monthly
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
 
-from .conftest import NOT_ASKED, POLICY, TEMPLATE, Sender, direct_for, flat_for, renter
+from .conftest import NOT_ASKED, POLICY, Sender, direct_for, flat_for, renter
 
 
 async def test_a_flat_is_texted_once_with_its_link(sender: Sender) -> None:
@@ -407,16 +408,14 @@ async def test_an_opt_out_that_twilio_reports_is_remembered_until_the_user_write
 async def test_outside_the_window_the_template_is_sent_once(sender: Sender) -> None:
     anna = renter()
     event = flat_for(anna.user_id)
-    templated = sender.but(policy=replace(POLICY, has_template=True), template_sid=TEMPLATE)
-    await templated.know(anna)
-    await templated.simulator.add_templates({TEMPLATE: "Ci sono {{1}} per {{2}}: {{3}}"})
-    await templated.simulator.script(Fault(FaultKind.REFUSE, code=63016))
-    async with templated.dispatching():
+    await sender.know(anna)
+    await sender.simulator.script(Fault(FaultKind.REFUSE, code=63016))
+    async with sender.with_templates(Purpose.DIGEST) as templated, templated.dispatching():
         await templated.tell(event)
         await templated.until(event, stage="taken", as_template=True, attempt=2)
-    [accepted] = await templated.simulator.messages()
-    assert accepted.content_sid == TEMPLATE
-    assert await templated.disposition(event) == ("grouped", "")
+    [accepted] = await sender.simulator.messages()
+    assert accepted.content_sid
+    assert await sender.disposition(event) == ("grouped", "")
 
 
 async def test_a_failure_by_callback_outside_the_window_ends_the_message_without_a_template(sender: Sender) -> None:
@@ -438,7 +437,7 @@ async def test_a_failure_by_callback_outside_the_window_ends_the_message_without
                 )
             ]
         )
-    assert (await sender.message(event))["status"] == "undelivered"
+        await sender.until(event, stage="ended", error_code=63016)
     assert await sender.disposition(event) == ("failed", "outside_window")
     assert (await sender.outbox())[-1]["disposition"] == "failed"
 

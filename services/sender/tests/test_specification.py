@@ -16,14 +16,16 @@ from common.events import Language
 from sender.digest import digest_text, direct_text, template_variables
 from sender.fold import fold
 from sender.outcomes import Accepted
+from sender.templates import Purpose, templates
 from sender.twilio import Request, Twilio
 from testkit.specification import MESSAGE, MESSAGES, needs_specification, request_to_twilio, specification_of
 from twilio_simulator import SimulatorClient
 
-from .conftest import TEMPLATE, direct_for, flat_for
+from .conftest import direct_for, flat_for
 
 pytestmark = needs_specification
 
+TEMPLATE = "HX" + "0" * 32
 ANNA = "+393335550101"
 CALLBACK = f"https://hooks.example.org/twilio/status?n={uuid4()}&a=1&t=a-token#rc=3&rp=all"
 LINK = "https://bot.example/m/abc"
@@ -71,7 +73,8 @@ async def test_what_the_sender_asks_of_twilio_is_what_the_specification_allows(
     simulator: SimulatorClient, specification: OpenAPI
 ) -> None:
     await simulator.join(ANNA)
-    await simulator.add_templates({TEMPLATE: "Ci sono {{1}} per {{2}}: {{3}}"})
+    body = templates()[Purpose.DIGEST, Language.ENGLISH].body
+    await simulator.add_templates({TEMPLATE: body})
     direct = direct_for(uuid4())
     entries = fold([flat_for(uuid4())], frozenset()).entries
     digest = digest_text(entries, Language.ITALIAN, LINK)

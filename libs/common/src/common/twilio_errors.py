@@ -34,6 +34,7 @@ class Meaning(StrEnum):
     CARRIER_REFUSED = "carrier_refused"
     CONTENT_REFUSED = "content_refused"
     TEMPLATE_REFUSED = "template_refused"
+    TEMPLATE_UNUSABLE = "template_unusable"  # rejected, paused or disabled as a whole
     REFUSED = "refused"  # the request itself was wrong
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sender.templates import MISSING, UNKNOWN, Approval, Standing, Standings, Template, Templates
+from sender.templates import MISSING, Approval, Standing, Standings, Template, Templates
 from sender.twilio import LookupFailed, Refused, Twilio
 
 PAGE: Final = 200
@@ -123,8 +123,8 @@ def _content(found: Any) -> Content:  # noqa: ANN401 - the library has no types
 def _approval(word: object) -> Approval:
     try:
         return Approval(str(word).lower())
-    except ValueError:
-        return UNKNOWN.approval
+    except ValueError:  # a state that Twilio has added since
+        return Approval.PENDING
 
 
 def _words(error: Exception) -> str:

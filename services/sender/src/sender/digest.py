@@ -75,9 +75,14 @@ def _with_reference(text: str, language: Language, message_id: UUID, notificatio
 
 
 def template_variables(entries: Sequence[Entry], language: Language, link: str) -> dict[str, str]:
-    """What the template is filled with: {{1}} how many, {{2}} which searches, {{3}} the link."""
+    """What the digest's template is filled with: {{1}} how many, {{2}} which searches, {{3}} the link."""
     names = _search_names(entries, WORDINGS[language]) or WORDINGS[language].flat
     return {"1": _count(len(entries), language), "2": names, "3": link}
+
+
+def direct_variables(text: Text) -> dict[str, str]:
+    """What the template of a direct message is filled with: {{1}} by which it is found again."""
+    return {"1": text.marker}
 
 
 def utf16_length(text: str) -> int:

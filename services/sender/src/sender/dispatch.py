@@ -85,14 +85,12 @@ class Dispatcher:
         limits: Limits,
         *,
         callback: Callback | None,
-        template_sid: str | None,
     ) -> None:
         self._ledger = ledger
         self._reports = reports
         self._twilio = twilio
         self._limits = limits
         self._callback = callback
-        self._template_sid = template_sid
         self.paused_for = ""  # why nothing is sent, or only tried; empty while all is well
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
@@ -201,8 +199,8 @@ class Dispatcher:
 
     def _request(self, call: Call) -> Request:
         callback = self._callback.of(call) if self._callback else None
-        if call.worded.body is None:
-            return Request(call.to, callback, content_sid=self._template_sid, content_variables=call.worded.variables)
+        if call.content_sid:
+            return Request(call.to, callback, content_sid=call.content_sid, content_variables=call.worded.variables)
         return Request(call.to, callback, body=call.worded.body)
 
     # --- recording --------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The ledger at the moment of sending: what is due is planned, and committed as `sending` before Twilio is called."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -21,10 +21,13 @@ from common.events import (
 )
 from common.outbox import Outbox
 from common.topics import Topics
-from sender import rate
+from sender import rate, spending
+from sender.budget import Purse, day_of
 from sender.fold import Settled
-from sender.plan import Contact, Due, End, Plan, Policy, Send, Wait, Worded, plan
+from sender.plan import Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
 from sender.rate import Channel
+from sender.spending import Expense
+from sender.templates import Standings
 
 if TYPE_CHECKING:
     from common.outbox import Connection
@@ -44,6 +47,7 @@ class Call:
     attempt: int
     to: str
     worded: Worded
+    content_sid: str | None
     delay: timedelta
 
 
@@ -66,6 +70,7 @@ class _Claimed:
     contacts: Mapping[UUID, Contact]
     waiting: Mapping[UUID, Waiting]
     told: Mapping[UUID, frozenset[UUID]]
+    means: Means
 
 
 @dataclass
@@ -89,10 +94,12 @@ class Ledger:
         name: str,
         per_second: float,
         lease: timedelta,
+        standings: Callable[[], Standings] = Standings,
     ) -> None:
         self._pool = pool
         self._topics = topics
         self._policy = policy
+        self._standings = standings
         self._name = name
         self._per_second = per_second
         self._lease = lease
@@ -102,7 +109,8 @@ class Ledger:
         """Decide about up to `most` messages that are due, direct ones first.
 
         All in one short transaction, whose row locks are the claim: consent is read under a lock in the same
-        transaction that commits `sending`, and a crash before the commit leaves everything as it was.
+        transaction that commits `sending`, and a crash before the commit leaves everything as it was. No two replicas
+        are here at once, since the channel's row is locked: so what one has spent, the next one sees.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(_LOCK_CHANNEL)
@@ -156,6 +164,7 @@ class Ledger:
             contacts={row["user_id"]: _contact(row, claim_refuses=row["user_id"] in refusing) for row in contacts},
             waiting=waiting,
             told=await self._told(connection, waiting),
+            means=Means(self._standings(), await self._purse(connection, now)),
         )
 
     async def _refusing_claims(
@@ -168,6 +177,11 @@ class Ledger:
             return frozenset()
         refusing = {row["phone"] for row in await connection.fetch(_REFUSING, sorted(set(phones.values())))}
         return frozenset(user for user, phone in phones.items() if phone in refusing)
+
+    async def _purse(self, connection: "Connection", now: datetime) -> Purse:
+        budget = self._policy.budget
+        spent = 0 if budget.limit is None else await spending.of_month(connection, now, budget.currency)
+        return Purse(budget, spent, now)
 
     async def _waiting(self, connection: "Connection", ids: Sequence[UUID]) -> Mapping[UUID, Waiting]:
         waiting: dict[UUID, list[tuple[UUID, NotificationRequested | None]]] = defaultdict(list)
@@ -193,12 +207,13 @@ class Ledger:
 
     def _decide(self, claimed: _Claimed, now: datetime) -> _Decided:
         decided = _Decided()
-        contacts = dict(claimed.contacts)
+        contacts, means = dict(claimed.contacts), claimed.means
         for due in claimed.due:
-            what = self._plan(due, claimed, contacts.get(due.user_id, Contact()), now)
+            what = self._plan(due, claimed, contacts.get(due.user_id, Contact()), means, now)
             match what:
                 case Send():
                     decided.sends.append((due, what))
+                    means = replace(means, purse=means.purse.after(what.form.price))
                     if due.purpose is None:  # another digest of this user in the batch has to keep its distance
                         contacts[due.user_id] = Contact(now, due.message_id)
                 case Wait():
@@ -207,7 +222,7 @@ class Ledger:
                     decided.ends.append((due, what))
         return decided
 
-    def _plan(self, due: Due, claimed: _Claimed, contact: Contact, now: datetime) -> Plan:
+    def _plan(self, due: Due, claimed: _Claimed, contact: Contact, means: Means, now: datetime) -> Plan:
         try:
             return plan(
                 due,
@@ -216,6 +231,7 @@ class Ledger:
                 claimed.waiting.get(due.message_id, ()),
                 claimed.told.get(due.user_id, frozenset()),
                 self._policy,
+                means,
                 now,
             )
         except Exception:  # one message that nobody foresaw must not hold up those of everybody else
@@ -233,7 +249,14 @@ class Ledger:
         if decided.ends:
             settled += await self._end(connection, decided.ends, now)
         calls = [
-            Call(due.message_id, claimed.attempts[due.message_id] + 1, send.to, send.worded, _delay(slot, now))
+            Call(
+                due.message_id,
+                claimed.attempts[due.message_id] + 1,
+                send.to,
+                send.worded,
+                send.form.content_sid,
+                _delay(slot, now),
+            )
             for (due, send), slot in zip(decided.sends, slots.at, strict=False)
         ]
         if calls:
@@ -284,7 +307,14 @@ class Ledger:
             now,
             self._lease,
             self._name,
+            [send.form.content_sid for _, send in sends],
+            [send.form.charge.value for _, send in sends],
+            [send.form.price for _, send in sends],
+            self._policy.prices.currency,
+            day_of(now),
         )
+        expenses = [Expense(day_of(now), send.form.charge, send.form.price) for _, send in sends]
+        await spending.record(connection, self._policy.prices.currency, expenses)
 
     async def _place_notifications(
         self, connection: "Connection", sends: Sequence[tuple[Due, Send]], now: datetime
@@ -447,8 +477,9 @@ _START_SENDING = """
 -- Only digests have a reader here: the user whose next one has to keep its distance.
 WITH started AS (
     SELECT *
-    FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::uuid[])
-        AS started(message_id, attempt, recipient, body, variables, marker, reader)
+    FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::uuid[], $11::text[],
+                $12::text[], $13::bigint[])
+        AS started(message_id, attempt, recipient, body, variables, marker, reader, content_sid, charge, price)
 ), sending AS (
     UPDATE messages
     SET stage = 'sending', detail = '', attempt = started.attempt, as_template = started.body IS NULL,
@@ -460,8 +491,10 @@ WITH started AS (
     FROM started
     WHERE contacts.user_id = started.reader
 )
-INSERT INTO attempts (message_id, attempt, recipient, body, variables, marker, started_at)
-SELECT message_id, attempt, recipient, body, variables, marker, $8 FROM started
+INSERT INTO attempts (message_id, attempt, recipient, body, variables, marker, started_at,
+    content_sid, charge, currency, spent_on, price_micros, charged_micros)
+SELECT message_id, attempt, recipient, body, variables, marker, $8, content_sid, charge, $14, $15, price, price
+FROM started
 """
 
 _SETTLE = """

@@ -15,13 +15,17 @@ from common.postgres import migrate, open_pool
 from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
+from sender.approvals import Approvals
+from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits, follow_wakes
 from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.ledger import Ledger
 from sender.plan import Policy
 from sender.reports import Reports
+from sender.schedule import POLLS, POLLS_WITHOUT_CALLBACKS
 from sender.settings import Settings
+from sender.spending import Accounts
 from sender.twilio import NoAccount, Twilio
 
 POOL_SIZE = 8
@@ -44,7 +48,14 @@ async def sender(settings: Settings) -> None:
         twilio_of(settings) as twilio,
         make_broker(bootstrap, "sender") as broker,
     ):
-        reports = Reports(pool, topics, policy, grace=timedelta(seconds=settings.in_doubt_grace_seconds))
+        approvals, accounts = Approvals(Contents(twilio), pool), Accounts(pool, policy.budget)
+        reports = Reports(
+            pool,
+            topics,
+            policy,
+            grace=timedelta(seconds=settings.in_doubt_grace_seconds),
+            on_template_unusable=approvals.refuse,
+        )
         dispatcher = Dispatcher(
             Ledger(
                 pool,
@@ -53,12 +64,12 @@ async def sender(settings: Settings) -> None:
                 name=f"{settings.kafka_instance_id or socket.gethostname()}/{os.getpid()}",
                 per_second=settings.whatsapp_messages_per_second,
                 lease=timedelta(seconds=settings.sender_lease_seconds),
+                standings=approvals.standings,
             ),
             reports,
             twilio,
             limits_of(settings),
             callback=callback_of(settings),
-            template_sid=settings.whatsapp_template_sid,
         )
         subscribe(
             broker,
@@ -68,17 +79,32 @@ async def sender(settings: Settings) -> None:
             intake=Intake(pool, topics, policy),
             reports=reports,
         )
+        await accounts.announce()
+        if settings.whatsapp_enabled:
+            await approvals.check()
         async with in_background(
-            dispatcher.run(), Relay(database_url, publisher).run(), follow_wakes(database_url, dispatcher.wake)
+            dispatcher.run(),
+            accounts.run(),
+            *([approvals.run()] if settings.whatsapp_enabled else []),
+            Relay(database_url, publisher).run(),
+            follow_wakes(database_url, dispatcher.wake),
         ):
             await broker.start()
-            await serve(app_of(dispatcher), settings.http_host, settings.http_port)
+            await serve(app_of(dispatcher, approvals, accounts), settings.http_host, settings.http_port)
             await broker.stop()
 
 
-def app_of(dispatcher: Dispatcher) -> Starlette:
+def app_of(dispatcher: Dispatcher, approvals: Approvals, accounts: Accounts) -> Starlette:
     """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
-    return Starlette(routes=health_routes(told=lambda: {"paused_for": dispatcher.paused_for or None}))
+
+    def told() -> dict[str, object]:
+        return {
+            "paused_for": dispatcher.paused_for or None,
+            "templates": approvals.standings().as_json(),
+            "budget": accounts.spent.as_json() if accounts.spent else None,
+        }
+
+    return Starlette(routes=health_routes(told=told))
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -86,8 +112,11 @@ def policy_of(settings: Settings) -> Policy:
         enabled=settings.whatsapp_enabled,
         interval=settings.interval,
         intervals_off=settings.debug_notifications,
-        has_template=settings.whatsapp_template_sid is not None,
+        in_sandbox=bool(settings.whatsapp_sandbox_join),
         links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
+        prices=settings.prices,
+        budget=settings.budget,
+        polls=POLLS if settings.webhook_public_url else POLLS_WITHOUT_CALLBACKS,
     )
 
 

@@ -58,6 +58,13 @@ class OutsideWindow:
 
 
 @dataclass(frozen=True)
+class TemplateUnusable:
+    """Meta has rejected, paused or disabled the template: no message can use it now."""
+
+    code: int
+
+
+@dataclass(frozen=True)
 class Misconfigured:
     """Our account or settings are wrong: no message will go through until somebody mends them."""
 
@@ -95,7 +102,9 @@ class InDoubt:
     reason: str
 
 
-Refusal: TypeAlias = RateLimited | Delayed | OutsideWindow | Misconfigured | OptedOut | Rejected | Stale
+Refusal: TypeAlias = (
+    RateLimited | Delayed | OutsideWindow | TemplateUnusable | Misconfigured | OptedOut | Rejected | Stale
+)
 Outcome: TypeAlias = Accepted | Unavailable | InDoubt | Refusal
 
 
@@ -132,6 +141,8 @@ def _refusal(meaning: Meaning, code: int, retry_after: timedelta | None = None) 
             return Misconfigured(code)
         case Meaning.OUTSIDE_WINDOW:
             return OutsideWindow(code)
+        case Meaning.TEMPLATE_UNUSABLE:
+            return TemplateUnusable(code)
         case Meaning.OPTED_OUT:
             return OptedOut(code)
         case Meaning.STALE:

@@ -2,20 +2,27 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 from common.events import DirectPurpose, Disposition, NotificationRequested, Recipient
 from common.links import Links
-from sender.digest import Text, code_text, digest_text, direct_text, template_variables
+from sender.budget import Budget, Purse
+from sender.digest import Text, code_text, digest_text, direct_text, direct_variables, template_variables
 from sender.fold import Entry, Settled, fold
-from sender.schedule import WINDOW, quiet_until
+from sender.prices import Charge, Micros, Prices
+from sender.prices import prices as packaged_prices
+from sender.schedule import POLLS, WINDOW, quiet_until
+from sender.templates import MAY_STILL_COME, MISSING, Approval, Standing, Standings, purpose_of, templates
 
 CONSENT_GRACE: Final = timedelta(seconds=5)
 """How long a message waits for a consent that may be on its way: phones and notifications come by different topics."""
 CONSENT_RECHECK: Final = timedelta(seconds=0.25)
+
+TEMPLATE_RECHECK: Final = timedelta(minutes=10)
+"""When a message that waits for its template looks again; it is woken when the template has been approved."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,11 @@ class Policy:
     enabled: bool
     interval: timedelta
     intervals_off: bool
-    has_template: bool
     links: Links
+    in_sandbox: bool = False
+    prices: Prices = field(default_factory=packaged_prices)
+    budget: Budget = field(default_factory=lambda: Budget("USD"))
+    polls: tuple[timedelta, ...] = POLLS  # when Twilio is asked about a message that it has
 
     def interval_of(self, recipient: Recipient | None) -> timedelta:
         """The least time between two digests of a user."""
@@ -35,6 +45,23 @@ class Policy:
         if recipient is None or recipient.interval_seconds is None:
             return self.interval
         return timedelta(seconds=recipient.interval_seconds)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What there is to send with: templates that are approved, and money."""
+
+    standings: Standings
+    purse: Purse
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a message goes out, free text or a template, and what that costs."""
+
+    content_sid: str | None
+    charge: Charge
+    price: Micros
 
 
 @dataclass(frozen=True)
@@ -64,7 +91,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Worded:
-    """What is sent: free text, or the template's variables where `body` is None."""
+    """What is sent: free text, or the template's variables where `body` is None. No variables: it has no template."""
 
     body: str | None
     variables: dict[str, str] | None
@@ -77,6 +104,7 @@ class Send:
 
     worded: Worded
     to: str
+    form: Form
     shown: tuple[UUID, ...] = ()
     grouped: tuple[UUID, ...] = ()
     settled: tuple[Settled, ...] = ()
@@ -107,6 +135,7 @@ def plan(  # noqa: PLR0917 - everything that decides
     waiting: Sequence[tuple[UUID, NotificationRequested | None]],
     told: AbstractSet[UUID],
     policy: Policy,
+    means: Means,
     now: datetime,
 ) -> Plan:
     """Decide about one message. `waiting` are its notifications in order (None: of a direct message)."""
@@ -114,46 +143,36 @@ def plan(  # noqa: PLR0917 - everything that decides
         return End(Disposition.SUPPRESSED, "disabled")
     if held := _timing(due, recipient, contact, policy, now):
         return held
-    if due.purpose is DirectPurpose.CODE:
-        return _code(due, recipient, contact, now)
-    as_template = due.as_template or _window_is_closed(recipient, now)
-    if as_template and not (policy.has_template and due.purpose is None):
-        return End(Disposition.FAILED, "outside_window")
-    return _consent(due, recipient, contact, now) or _send(
-        due, recipient, waiting, told, policy, as_template=as_template
-    )
+    agrees = _claimed if due.purpose is DirectPurpose.CODE else _agreed
+    to = agrees(due, recipient, contact, now)
+    if not isinstance(to, str):
+        return to
+    assert recipient is not None
+    form = _form(due, recipient, to, policy, means.standings, now)
+    if not isinstance(form, Form):
+        return form
+    if not means.purse.covers(form.price, asked_for=due.purpose is not None):
+        return _unpaid(due, means.purse)
+    return _send(due, recipient, to, waiting, told, policy, form)
 
 
-def _send(
-    due: Due,
-    recipient: Recipient | None,
-    waiting: Sequence[tuple[UUID, NotificationRequested | None]],
-    told: AbstractSet[UUID],
-    policy: Policy,
-    *,
-    as_template: bool,
-) -> Send | End:
-    """What is sent to somebody who agrees; a repeated message says again what it said."""
+def _agreed(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> str | Wait | End:
+    """The phone of somebody who wants to be written to."""
+    if held := _consent(due, recipient, contact, now):
+        return held
     assert recipient is not None
     assert recipient.phone is not None
-    if due.worded:
-        return Send(_as(due.worded, as_template=as_template), recipient.phone)
-    return _worded(due, recipient, waiting, told, policy, as_template=as_template)
+    return recipient.phone
 
 
-def _code(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> Plan:
+def _claimed(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> str | Wait | End:
     """A code goes to a phone that is not proven yet, so only while the very claim that asked for it can be proven."""
     claim = recipient.claim if recipient else None
-    if recipient is None or claim is None or claim.claim_id != due.asked_by:
+    if claim is None or claim.claim_id != due.asked_by:
         return _may_come(due, now) or End(Disposition.SUPPRESSED, "outdated_code")
     if now >= claim.expires_at:
         return End(Disposition.EXPIRED, "too_late")
-    if contact.claim_refuses:
-        return End(Disposition.SUPPRESSED, "stopped")
-    if due.worded:
-        return Send(_as(due.worded, as_template=due.as_template), claim.phone)
-    text = code_text(claim, recipient.language, recipient.time_zone, due.message_id)
-    return Send(Worded(text.body, None, text.marker), claim.phone, text.shown)
+    return End(Disposition.SUPPRESSED, "stopped") if contact.claim_refuses else claim.phone
 
 
 def _timing(
@@ -178,6 +197,42 @@ def _window_is_closed(recipient: Recipient | None, now: datetime) -> bool:
     """Whether we know that it is; where we do not, Twilio says."""
     opened_at = recipient.window_opened_at if recipient else None
     return opened_at is not None and now >= opened_at + WINDOW
+
+
+def _form(  # noqa: PLR0917 - everything that decides
+    due: Due, recipient: Recipient, to: str, policy: Policy, standings: Standings, now: datetime
+) -> Form | Wait | End:
+    """Free text inside the window; outside it the template of the recipient's language, if Meta has approved it."""
+    purpose = purpose_of(due.purpose)
+    standing = standings.of(purpose, recipient.language) if purpose else MISSING
+    if not (due.as_template or _needs_template(due, recipient, policy, standing, now)):
+        return Form(None, Charge.SERVICE, policy.prices.of(to, Charge.SERVICE))
+    if purpose and standing.content_sid:
+        charge = Charge(templates()[purpose, recipient.language].category.lower())
+        return Form(standing.content_sid, charge, policy.prices.of(to, charge))
+    return _without_template(due, standing.approval, now)
+
+
+def _needs_template(due: Due, recipient: Recipient, policy: Policy, standing: Standing, now: datetime) -> bool:
+    """Meta wants codes to be templates always. Those of a sandbox are not ours, and its readers have just joined."""
+    if due.purpose is DirectPurpose.CODE:
+        return standing.content_sid is not None and not policy.in_sandbox
+    return _window_is_closed(recipient, now)
+
+
+def _without_template(due: Due, approval: Approval, now: datetime) -> Wait | End:
+    """A digest waits for a review to end; whoever asks for a message is told at once that it cannot be sent."""
+    if approval is Approval.UNKNOWN:
+        return Wait(now + CONSENT_GRACE, "template_unknown")
+    if approval in MAY_STILL_COME and due.purpose is None:
+        return Wait(now + TEMPLATE_RECHECK, f"template_{approval}")
+    never_submitted = approval in (Approval.MISSING, Approval.UNSUBMITTED)
+    return End(Disposition.FAILED, "outside_window" if never_submitted else f"template_{approval}")
+
+
+def _unpaid(due: Due, purse: Purse) -> Wait | End:
+    """A digest waits for money; whoever asks for a message is told at once."""
+    return Wait(purse.looks_again_at, "budget") if due.purpose is None else End(Disposition.SUPPRESSED, "budget")
 
 
 def _consent(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> Wait | End | None:
@@ -211,31 +266,46 @@ def _has_opted_out(recipient: Recipient, contact: Contact) -> bool:
     return recipient.window_opened_at is None or recipient.window_opened_at <= contact.opted_out_at
 
 
-def _worded(
+def _send(  # noqa: PLR0917 - everything that the text is made of
     due: Due,
     recipient: Recipient,
+    to: str,
     waiting: Sequence[tuple[UUID, NotificationRequested | None]],
     told: AbstractSet[UUID],
     policy: Policy,
-    *,
-    as_template: bool,
+    form: Form,
 ) -> Send | End:
-    assert recipient.phone is not None
+    """What is sent; a repeated message says again what it said."""
+    if due.worded:
+        return Send(_in(form, due.worded), to, form)
     if not waiting:
         return End(Disposition.SUPPRESSED, "nothing_left")
     if due.purpose is not None:
-        text = direct_text(due.purpose, recipient.language, due.message_id, waiting[0][0])
-        return Send(Worded(text.body, None, text.marker), recipient.phone, text.shown)
+        return _direct(due, recipient, to, waiting[0][0], form)
     folded = fold([event for _, event in waiting if event], told)
     if not folded.entries:
         return End(Disposition.SUPPRESSED, "nothing_left", folded.settled)
     link = policy.links.to_message(due.message_id)
-    variables = template_variables(folded.entries, recipient.language, link) if policy.has_template else None
     text = (
-        _template_text(folded.entries, link) if as_template else digest_text(folded.entries, recipient.language, link)
+        _template_text(folded.entries, link)
+        if form.content_sid
+        else digest_text(folded.entries, recipient.language, link)
     )
-    worded = _as(Worded(text.body, variables, text.marker), as_template=as_template)
-    return Send(worded, recipient.phone, text.shown, text.grouped, folded.settled)
+    worded = _in(form, Worded(text.body, template_variables(folded.entries, recipient.language, link), text.marker))
+    return Send(worded, to, form, text.shown, text.grouped, folded.settled)
+
+
+def _direct(due: Due, recipient: Recipient, to: str, notification_id: UUID, form: Form) -> Send:
+    assert due.purpose is not None
+    if due.purpose is DirectPurpose.CODE:
+        assert recipient.claim is not None
+        text = code_text(recipient.claim, recipient.language, recipient.time_zone, due.message_id)
+        # The code is what template and text have in common, so the message is found by it.
+        worded = Worded(text.body, {"1": recipient.claim.code}, recipient.claim.code)
+    else:
+        text = direct_text(due.purpose, recipient.language, due.message_id, notification_id)
+        worded = Worded(text.body, direct_variables(text) if purpose_of(due.purpose) else None, text.marker)
+    return Send(_in(form, worded), to, form, text.shown)
 
 
 def _template_text(entries: Sequence[Entry], link: str) -> Text:
@@ -243,5 +313,5 @@ def _template_text(entries: Sequence[Entry], link: str) -> Text:
     return Text("", link, (), tuple(each for entry in entries for each in entry.notification_ids))
 
 
-def _as(worded: Worded, *, as_template: bool) -> Worded:
-    return Worded(None, worded.variables, worded.marker) if as_template else worded
+def _in(form: Form, worded: Worded) -> Worded:
+    return Worded(None, worded.variables, worded.marker) if form.content_sid else worded

@@ -17,11 +17,13 @@ from sender.outcomes import (
     Outcome,
     OutsideWindow,
     RateLimited,
+    Refusal,
     Rejected,
     Stale,
+    TemplateUnusable,
     Unavailable,
 )
-from sender.schedule import MISCONFIGURED_RETRY, POLLS, after_join, channel_pause, next_attempt_at
+from sender.schedule import MISCONFIGURED_RETRY, after_join, channel_pause, next_attempt_at
 from sender.statuses import ENDED, advance
 
 DAILY_CAP_PAUSE: Final = timedelta(hours=1)
@@ -77,6 +79,7 @@ class Change:
     pause: Pause | None = None
     opted_out: bool = False
     alert: bool = False
+    template_unusable: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Situation:
 
     now: datetime
     grace: timedelta
-    has_template: bool  # and the message can be sent as one
+    has_template: bool  # there is one for such a message, whether it may be used or not
     strikes: int  # how often in a row the channel has refused
+    first_poll: timedelta  # after which Twilio is asked about a message that it has
     is_code: bool = False  # worth another try while its reader may be joining the sandbox
     failed_as: MessageStatus = MessageStatus.REJECTED  # the status of a failure: the answer's, or the callback's own
 
@@ -128,7 +132,7 @@ def _taken(known: Progress, attempt: int, report: Accepted, situation: Situation
             status=status,
             sid=known.sid or report.sid,
             looks=0 if first_heard else known.looks,
-            due_at=situation.now + POLLS[0] if first_heard else known.due_at,
+            due_at=situation.now + situation.first_poll if first_heard else known.due_at,
             detail="",
         )
     )
@@ -157,10 +161,8 @@ def _not_found(known: Progress, situation: Situation) -> Change | None:
     return Change(_again(known, situation.now, "not_found"))
 
 
-def _refused(  # noqa: PLR0911 - one case per outcome
-    known: Progress,
-    report: Unavailable | RateLimited | Delayed | OutsideWindow | Misconfigured | OptedOut | Rejected | Stale,
-    situation: Situation,
+def _refused(  # noqa: C901, PLR0911 - one case per outcome
+    known: Progress, report: Unavailable | Refusal, situation: Situation
 ) -> Change:
     now = situation.now
     match report:
@@ -179,6 +181,10 @@ def _refused(  # noqa: PLR0911 - one case per outcome
             return Change(replace(_again(known, now, "as_template"), as_template=True, error_code=report.code))
         case OutsideWindow():
             return _ended(known, situation, "outside_window", report.code)
+        case TemplateUnusable():
+            # From now on the template is not used: the gates say whether the message waits for it or ends.
+            again = replace(_again(known, now, "template_unusable"), as_template=True, error_code=report.code)
+            return Change(again, template_unusable=True)
         case OptedOut():
             return replace(_ended(known, situation, "opted_out", report.code), opted_out=True)
         case Rejected():

@@ -1,8 +1,8 @@
 """What is reported about messages that were sent, recorded together with what follows from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -14,13 +14,17 @@ from prometheus_client import Counter
 from common.events import DirectPurpose, Disposition, MessageStatus, MessageStatusReported
 from common.outbox import Outbox
 from common.topics import Topics
+from sender import rate, spending
 from sender.intake import DUE_CHANNEL
 from sender.ledger import settle_messages, settled_events
 from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of
 from sender.plan import Policy
+from sender.prices import Charge, Micros, Prices
 from sender.progress import Change, NotFound, Pause, Progress, Report, Situation, Stage, follow
-from sender.schedule import POLLS
+from sender.schedule import POLLS_PER_SECOND
+from sender.spending import Expense
 from sender.statuses import FAILURES
+from sender.templates import purpose_of
 
 if TYPE_CHECKING:
     from common.outbox import Connection
@@ -76,6 +80,17 @@ def reported_status(
     return Reported(message_id, attempt, Accepted(sid, status), source)
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What an attempt costs as far as is known; `price`: if Twilio takes it. `counts`: among the messages sent."""
+
+    day: date
+    charge: Charge
+    price: Micros
+    charged: Micros
+    counts: bool
+
+
 @dataclass
 class _Attempt:
     """An attempt as it is known while a batch is worked through."""
@@ -84,15 +99,16 @@ class _Attempt:
     started_at: datetime
     recipient: str | None
     sid: str | None
-    error_code: int | None = None
+    error_code: int | None
+    content_sid: str | None
+    cost: _Cost | None  # None: it was made before costs were recorded
     changed: bool = False
 
 
 @dataclass(frozen=True)
 class _Message:
     user_id: UUID
-    is_digest: bool
-    is_code: bool
+    purpose: DirectPurpose | None  # None: a digest
 
 
 @dataclass
@@ -111,14 +127,25 @@ class _Batch:
     pauses: list[Pause] = field(default_factory=list)
     opted_out: list[tuple[UUID, str | None]] = field(default_factory=list)
     answered: list[UUID] = field(default_factory=list)
+    expenses: list[Expense] = field(default_factory=list)
+    templates_unusable: list[tuple[str, int]] = field(default_factory=list)  # ContentSid, error code
     proven_at: datetime | None = None  # when a call was begun that shows that the channel works
 
 
 class Reports:
     """Records reports, in batches of one transaction each."""
 
-    def __init__(self, pool: asyncpg.Pool, topics: Topics, policy: Policy, *, grace: timedelta) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        topics: Topics,
+        policy: Policy,
+        *,
+        grace: timedelta,
+        on_template_unusable: Callable[[str, int], None] = lambda _sid, _code: None,
+    ) -> None:
         self._pool = pool
+        self._on_template_unusable = on_template_unusable
         self._topics = topics
         self._policy = policy
         self._grace = grace
@@ -132,6 +159,8 @@ class Reports:
             batch = await self._read(connection, reported)
             for each in reported:
                 self._follow(batch, each)
+            for content_sid, code in batch.templates_unusable:  # before the message is due again
+                self._on_template_unusable(content_sid, code)
             await self._write(connection, batch)
         _tell(reported, batch)
 
@@ -144,8 +173,14 @@ class Reports:
 
     async def claim_checks(self, most: int) -> list[Check]:
         """Messages that Twilio is to be asked about now; nobody else asks about them for a while."""
-        polls = [*POLLS[1:], NO_MORE_POLLS]
-        rows = await self._pool.fetch(_CLAIM_CHECKS, most, LOOK_UP_AGAIN, polls)
+        polls = [*self._policy.polls[1:], NO_MORE_POLLS]
+        async with self._pool.acquire() as connection, connection.transaction():
+            polling = await connection.fetchrow(_LOCK_POLLING)
+            assert polling is not None
+            slots = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, most)
+            rows = await connection.fetch(_CLAIM_CHECKS, len(slots.at), LOOK_UP_AGAIN, polls) if slots.at else []
+            used = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, len(rows))
+            await connection.execute(_USE_POLLING, used.next_slot)
         return [
             Check(
                 row["message_id"],
@@ -184,15 +219,17 @@ class Reports:
         situation = Situation(
             now=batch.now,
             grace=self._grace,
-            has_template=self._policy.has_template and message.is_digest,
+            has_template=purpose_of(message.purpose) is not None,
             strikes=batch.strikes,
-            is_code=message.is_code,
+            is_code=message.purpose is DirectPurpose.CODE,
+            first_poll=self._policy.polls[0],
             failed_as=reported.failed_as,
         )
         known = batch.progress[reported.message_id]
         change = follow(known, reported.attempt, reported.report, situation, refused=attempt.state == "refused")
         _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
         _note_attempt(attempt, reported.report, change)
+        _note_cost(batch, reported, attempt, self._policy.prices)
         if change:
             _note_change(batch, reported, attempt, change)
 
@@ -211,6 +248,7 @@ class Reports:
             connection, self._topics.message_statuses, [*events, *settled_events(settled, batch.now)]
         )
         await self._write_channel(connection, batch)
+        await spending.record(connection, self._policy.prices.currency, batch.expenses)
         if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
             await connection.execute(_WAKE)
 
@@ -219,7 +257,7 @@ class Reports:
             message = batch.messages[message_id]
             if phone:
                 await connection.execute(_REFUSES, phone, batch.now)
-            if not message.is_code:  # which went to another phone than the user's
+            if message.purpose is not DirectPurpose.CODE:  # which went to another phone than the user's
                 await connection.execute(_OPT_OUT, message.user_id, phone, batch.now)
 
     async def _write_messages(self, connection: "Connection", batch: _Batch) -> None:
@@ -253,6 +291,8 @@ class Reports:
                 [attempt.sid for _, attempt in changed],
                 [attempt.error_code for _, attempt in changed],
                 batch.now,
+                [attempt.cost.charged if attempt.cost else 0 for _, attempt in changed],
+                [attempt.cost.counts if attempt.cost else False for _, attempt in changed],
             )
 
     async def _status_events(self, connection: "Connection", batch: _Batch) -> list[MessageStatusReported]:
@@ -294,7 +334,7 @@ def _note_answer(
     """What an answer says beside the message's progress: when the user was written to, and that the channel works."""
     if reported.source is not Source.ANSWER:
         return
-    if was_sending and batch.messages[reported.message_id].is_digest:
+    if was_sending and batch.messages[reported.message_id].purpose is None:
         batch.answered.append(reported.message_id)
     works = not isinstance(reported.report, (InDoubt, Unavailable)) and not (change and change.pause)
     if works:
@@ -321,6 +361,25 @@ def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> N
     attempt.changed |= before != (attempt.state, attempt.sid, attempt.error_code)
 
 
+def _note_cost(batch: _Batch, reported: Reported, attempt: _Attempt, prices: Prices) -> None:
+    """What is not taken costs nothing, or Twilio's fee for a failure; the difference is booked on the attempt's day."""
+    known = attempt.cost
+    if known is None:
+        return
+    counts = attempt.state not in ("refused", "lost")
+    charged = known.price
+    if attempt.state == "lost":
+        charged = 0
+    elif attempt.state == "refused":
+        charged = prices.of_failure(reported.failed_as, attempt.error_code) if known.counts else known.charged
+    if (counts, charged) != (known.counts, known.charged):
+        batch.expenses.append(
+            Expense(known.day, known.charge, charged - known.charged, int(counts) - int(known.counts))
+        )
+        attempt.cost = replace(known, charged=charged, counts=counts)
+        attempt.changed = True
+
+
 def _note_change(batch: _Batch, reported: Reported, attempt: _Attempt, change: Change) -> None:
     message_id = reported.message_id
     batch.progress[message_id] = change.progress
@@ -329,6 +388,8 @@ def _note_change(batch: _Batch, reported: Reported, attempt: _Attempt, change: C
         batch.ended.append((message_id, change.ended_as, change.progress.detail))
     if change.alert:
         batch.alerts.add(message_id)
+    if change.template_unusable and attempt.content_sid and attempt.error_code:
+        batch.templates_unusable.append((attempt.content_sid, attempt.error_code))
     if change.pause:
         batch.pauses.append(change.pause)
     if change.opted_out:
@@ -386,11 +447,23 @@ def _progress(row: asyncpg.Record) -> Progress:
 
 
 def _message(row: asyncpg.Record) -> _Message:
-    return _Message(row["user_id"], row["kind"] == "digest", row["purpose"] == DirectPurpose.CODE)
+    return _Message(row["user_id"], DirectPurpose(row["purpose"]) if row["purpose"] else None)
 
 
 def _attempt(row: asyncpg.Record) -> _Attempt:
-    return _Attempt(row["state"], row["started_at"], row["recipient"], row["sid"], row["error_code"])
+    return _Attempt(
+        row["state"],
+        row["started_at"],
+        row["recipient"],
+        row["sid"],
+        row["error_code"],
+        row["content_sid"],
+        _cost(row) if row["charge"] else None,
+    )
+
+
+def _cost(row: asyncpg.Record) -> _Cost:
+    return _Cost(row["spent_on"], Charge(row["charge"]), row["price_micros"], row["charged_micros"], row["counts"])
 
 
 _LOCK_MESSAGES = "SELECT * FROM messages WHERE message_id = ANY($1::uuid[]) ORDER BY message_id FOR UPDATE"
@@ -411,9 +484,11 @@ WHERE messages.message_id = changed.message_id
 """
 
 _SAVE_ATTEMPTS = """
-UPDATE attempts SET state = changed.state, sid = changed.sid, error_code = changed.error_code, ended_at = $6
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[])
-    AS changed(message_id, attempt, state, sid, error_code)
+UPDATE attempts
+SET state = changed.state, sid = changed.sid, error_code = changed.error_code, ended_at = $6,
+    charged_micros = changed.charged_micros, counts = changed.counts
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $7::bigint[], $8::boolean[])
+    AS changed(message_id, attempt, state, sid, error_code, charged_micros, counts)
 WHERE attempts.message_id = changed.message_id AND attempts.attempt = changed.attempt
 """
 
@@ -458,6 +533,10 @@ WHERE paused_at <= $1
 _LAPSED = """
 SELECT message_id, attempt FROM messages WHERE stage = 'sending' AND lease_until < clock_timestamp() LIMIT 500
 """
+
+_LOCK_POLLING = "SELECT next_slot, clock_timestamp() AS now FROM polling FOR UPDATE"
+
+_USE_POLLING = "UPDATE polling SET next_slot = $1"
 
 _CLAIM_CHECKS = """
 WITH claimed AS (

@@ -31,6 +31,20 @@ MISCONFIGURED_RETRY: Final = timedelta(seconds=60)
 POLLS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """When Twilio is asked about a message that no callback has ended; after that it is left as it is."""
 
+POLLS_WITHOUT_CALLBACKS: Final = (
+    timedelta(seconds=2),
+    timedelta(seconds=5),
+    timedelta(seconds=15),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    *POLLS,
+)
+"""The same where Twilio cannot call us back, so that asking is the only way to know."""
+
+POLLS_PER_SECOND: Final = 20.0
+"""How often Twilio is asked about messages, by all replicas together: it must not come before sending."""
+
 JOIN_RECHECKS: Final = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=30), timedelta(seconds=60))
 """When a code is tried again that the sandbox refused: its reader is being told to join. The last delay repeats."""
 

@@ -1,24 +1,53 @@
 """The sender's settings."""
 
 from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from common.settings import BaseUrl, ServiceSettings, TwilioAccount, wrong
+from sender.budget import Budget
+from sender.prices import InvalidPrices, Prices, micros, prices
+
+
+def _price_table(path: Path) -> Path:
+    try:
+        prices(path)
+    except InvalidPrices as error:
+        raise wrong(str(error), "Compare it with the prices.toml that comes with the sender.") from error
+    return path
+
+
+def _amount(amount: Decimal) -> Decimal:
+    try:
+        micros(amount)
+    except (ValueError, ArithmeticError) as error:
+        raise wrong("it is no amount of money", "Write it like 50 or 49.90, without the currency.") from error
+    return amount
 
 
 class Settings(TwilioAccount, ServiceSettings):
     database_url: SecretStr = Field(description="postgresql://role:password@host:5432/database, as the role sender")
     http_port: int = Field(default=8002, ge=0, le=65535, description="the sender's port for health and metrics")
 
-    whatsapp_template_sid: str | None = Field(
-        default=None, pattern=r"^HX[0-9a-f]{32}$", description="ContentSid of the template for outside the window"
-    )
     whatsapp_notification_interval_seconds: int = Field(
         default=1800, ge=0, description="seconds between two digests of a user who has not chosen another interval"
     )
     whatsapp_messages_per_second: float = Field(
         default=80.0, ge=0, description="messages a second over all replicas; 0 is without limit"
+    )
+
+    whatsapp_price_table: Annotated[Path, AfterValidator(_price_table)] | None = Field(
+        default=None, description="a file like the sender's prices.toml; empty: the one that comes with the sender"
+    )
+    whatsapp_monthly_budget: Annotated[Decimal, AfterValidator(_amount)] | None = Field(
+        default=None, description="the most that messages may cost in a month, in the price table's currency"
+    )
+    whatsapp_budget_reserve: Annotated[Decimal, AfterValidator(_amount)] | None = Field(
+        default=None,
+        description="beyond the budget, for codes and what people ask for; empty: a tenth of the budget",
     )
 
     public_url: BaseUrl = Field(description="where people reach the api, such as https://bot.example.org, for links")
@@ -43,6 +72,21 @@ class Settings(TwilioAccount, ServiceSettings):
                 "SENDER_REQUEST_TIMEOUT_SECONDS",
             )
         return seconds
+
+    @property
+    def prices(self) -> Prices:
+        """What messages cost."""
+        return prices(self.whatsapp_price_table)
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent in a month."""
+        limit, reserve = self.whatsapp_monthly_budget, self.whatsapp_budget_reserve
+        return Budget.of(
+            self.prices.currency,
+            None if limit is None else micros(limit),
+            None if reserve is None else micros(reserve),
+        )
 
     @property
     def interval(self) -> timedelta:

@@ -196,7 +196,7 @@ class NoAccount(Twilio):
     """In Twilio's place where no account is set, which only a sender may do without that sends nothing."""
 
     def __init__(self) -> None:
-        pass
+        self.contents = None
 
     async def create(self, request: Request) -> Outcome:  # noqa: ARG002 - there is nobody to take it
         return Unavailable("no_account")

@@ -33,7 +33,6 @@ POLICY = Policy(
     enabled=True,
     interval=timedelta(),
     intervals_off=False,
-    has_template=False,
     links=Links("https://bot.example", "a-signing-key-of-tests"),
 )
 

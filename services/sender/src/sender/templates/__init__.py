@@ -162,6 +162,10 @@ class Standings:
         """The ContentSid for a purpose in a language; None while there is no approved template."""
         return self.of(purpose, language).content_sid
 
+    def as_json(self) -> dict[str, str]:
+        """The approval of each, for people."""
+        return {f"{purpose}.{language}": each.approval.value for (purpose, language), each in self.by_key.items()}
+
 
 def purpose_of(direct: DirectPurpose | None) -> Purpose | None:
     """The template that stands in for a message (None: a digest); None for answers, which are only given in time."""
