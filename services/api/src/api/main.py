@@ -44,7 +44,7 @@ NAME: Final = "api"
 
 def main() -> None:
     settings = load(ApiSettings)
-    configure_logging(NAME, settings.log_level_of(NAME))
+    configure_logging(NAME, settings.log_level_of(NAME), settings.log_file)
     run(_serve(settings))
 
 
@@ -57,7 +57,7 @@ async def _serve(settings: ApiSettings) -> None:
 def create_app() -> FastAPI:
     """The application for a server that runs its lifespan, such as uvicorn with reload."""
     settings = load(ApiSettings)
-    configure_logging(NAME, settings.log_level_of(NAME))
+    configure_logging(NAME, settings.log_level_of(NAME), settings.log_file)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -2,12 +2,15 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
+import structlog
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter as Metric
+from prometheus_client import Histogram
 
 from common.events import ListingPublished, NotificationRequested
 from common.kafka import Publisher, Reader, Received, Records, at_once
@@ -19,7 +22,9 @@ from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.store import Store
 
-listings_matched = Counter("itarent_matcher_listings_total", "Versions of listings that took effect and were matched")
+log = structlog.get_logger()
+
+listings_matched = Metric("itarent_matcher_listings_total", "Versions of listings that took effect and were matched")
 batch_seconds = Histogram("itarent_matcher_batch_seconds", "From taking a batch of listings to making it known")
 
 PUBLISHED_AT_ONCE: Final = 500
@@ -49,6 +54,7 @@ def subscribe(
         async for notifications in _chunks(changes, index, clock()):
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
                 await publisher.publish(topics.notifications, notifications)
+            _tell(notifications)
 
     @broker.subscriber(
         topics.listings.name,
@@ -74,6 +80,20 @@ def _published(received: Received[ListingPublished]) -> Published:
         listing=received.event.listing if received.event else None,
         origin=Origin(received.record.partition, received.record.offset),
     )
+
+
+def _tell(notifications: Sequence[NotificationRequested]) -> None:
+    """A line for each listing that somebody is told of; the sender's lines name it too."""
+    for (listing_id, flat_id), count in Counter((each.card.listing_id, each.flat_id) for each in notifications).items():
+        log.info("a listing matched", listing_id=listing_id, flat_id=str(flat_id), notifications=count)
+    for each in notifications:
+        log.debug(
+            "a notification is requested",
+            notification_id=str(each.notification_id),
+            flat_id=str(each.flat_id),
+            listing_id=each.card.listing_id,
+            reason=each.reason.value,
+        )
 
 
 async def _chunks(

@@ -23,7 +23,7 @@ POOL_SIZE = 4
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging("matcher", settings.log_level_of("matcher"))
+    configure_logging("matcher", settings.log_level_of("matcher"), settings.log_file)
     run(matcher(settings))
 
 

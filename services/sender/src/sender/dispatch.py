@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -18,7 +18,20 @@ from common.postgres import CONNECTION_LOST, connect
 from sender import rate
 from sender.intake import DUE_CHANNEL
 from sender.ledger import Call, Ledger
-from sender.outcomes import Accepted, Outcome, Rejected, Unavailable
+from sender.outcomes import (
+    Accepted,
+    Delayed,
+    InDoubt,
+    Misconfigured,
+    OptedOut,
+    Outcome,
+    OutsideWindow,
+    RateLimited,
+    Rejected,
+    Stale,
+    Unavailable,
+    explained,
+)
 from sender.progress import NotFound, Stage
 from sender.reports import Check, Reported, Reports, Source, reported_status
 from sender.twilio import LookupFailed, Request, Twilio
@@ -184,17 +197,7 @@ class Dispatcher:
         seconds = time.monotonic() - started
         call_seconds.observe(seconds)
         calls_made.labels(type(outcome).__name__).inc()
-        level = log.debug if isinstance(outcome, Accepted) else log.warning
-        level(
-            "Twilio answered" if isinstance(outcome, Accepted) else "Twilio did not take a message",
-            message_id=str(call.message_id),
-            attempt=call.attempt,
-            outcome=type(outcome).__name__,
-            sid=getattr(outcome, "sid", None),
-            error_code=getattr(outcome, "code", None),
-            reason=getattr(outcome, "reason", None),
-            milliseconds=round(seconds * 1000),
-        )
+        _tell(call, outcome, seconds)
         return outcome
 
     def _request(self, call: Call) -> Request:
@@ -282,6 +285,29 @@ class Dispatcher:
             sid=found.sid,
             code=found.error_code,
         )
+
+
+def _tell(call: Call, outcome: Outcome, seconds: float) -> None:
+    """One line for each call, with the listings that the message tells: a listing can be followed to its messages."""
+    line = log.bind(
+        message_id=str(call.message_id),
+        attempt=call.attempt,
+        listing_ids=call.tells.listing_ids or None,
+        notification_ids=[str(each) for each in call.tells.notification_ids] or None,
+        milliseconds=round(seconds * 1000),
+    )
+    match outcome:
+        case Accepted():
+            line.info("Twilio took a message", sid=outcome.sid, status=outcome.status.value)
+        case InDoubt() | Unavailable():
+            doubt = "it is in doubt, and looked up" if isinstance(outcome, InDoubt) else "it is sent again later"
+            line.warning(f"Twilio did not answer: {doubt}", reason=outcome.reason)
+        case Misconfigured() | Rejected():
+            line.error("Twilio refused a message", **explained(outcome))
+        case RateLimited() | Delayed() | OutsideWindow() | OptedOut() | Stale():
+            line.warning("Twilio refused a message", **explained(outcome))
+        case _:
+            assert_never(outcome)
 
 
 async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:

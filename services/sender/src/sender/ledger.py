@@ -49,6 +49,15 @@ class Call:
     worded: Worded
     content_sid: str | None
     delay: timedelta
+    tells: "Tells"
+
+
+@dataclass(frozen=True)
+class Tells:
+    """What a message tells, for those who follow a listing through the logs; empty for a direct message."""
+
+    notification_ids: tuple[UUID, ...] = ()
+    listing_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,6 +265,7 @@ class Ledger:
                 send.worded,
                 send.form.content_sid,
                 _delay(slot, now),
+                _tells(claimed.waiting.get(due.message_id, ())),
             )
             for (due, send), slot in zip(decided.sends, slots.at, strict=False)
         ]
@@ -327,6 +337,11 @@ class Ledger:
         retried_as_template = [due.message_id for due, send in sends if due.worded and send.worded.body is None]
         if retried_as_template:
             await connection.execute(_GROUP, retried_as_template)
+
+
+def _tells(waiting: Waiting) -> Tells:
+    told = [(notification_id, event.card.listing_id) for notification_id, event in waiting if event]
+    return Tells(tuple(each for each, _ in told), tuple(dict.fromkeys(listing for _, listing in told)))
 
 
 async def settle(connection: "Connection", settled: Sequence[Settled], now: datetime) -> None:

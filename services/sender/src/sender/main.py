@@ -33,7 +33,7 @@ POOL_SIZE = 8
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging("sender", settings.log_level_of("sender"))
+    configure_logging("sender", settings.log_level_of("sender"), settings.log_file)
     run(sender(settings))
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from common.events import MessageStatus
-from common.twilio_errors import MEANING_OF, Meaning
+from common.twilio_errors import MEANING_OF, Meaning, advice_of
 
 
 @dataclass(frozen=True)
@@ -151,3 +151,9 @@ def _refusal(meaning: Meaning, code: int, retry_after: timedelta | None = None) 
             return Delayed(code, Cause(meaning.value))
         case _:
             return Rejected(code, meaning.value, ours=meaning in _OURS)
+
+
+def explained(refusal: Refusal) -> dict[str, Any]:
+    """What a line of the log says about a refusal: Twilio's code, and what it means in whole sentences."""
+    http_status = refusal.http_status if isinstance(refusal, Misconfigured) else None
+    return {"error_code": refusal.code, "explanation": str(advice_of(refusal.code, http_status=http_status))}

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from common.events import DirectPurpose, Disposition, MessageStatus, MessageStatusReported
 from common.outbox import Outbox
 from common.topics import Topics
+from common.twilio_errors import advice_of
 from sender import rate, spending
 from sender.intake import DUE_CHANNEL
 from sender.ledger import settle_messages, settled_events
@@ -421,13 +422,15 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
         level("Twilio: sending is paused", reason=pause.reason, seconds=pause.duration.total_seconds())
     for message_id, disposition, detail in batch.ended:
         known = batch.progress[message_id]
-        level = log.error if message_id in batch.alerts else log.warning
+        level = log.error if disposition is Disposition.FAILED else log.warning
         level(
             "Twilio: a message could not be sent",
             message_id=str(message_id),
             reason=detail,
             error_code=known.error_code,
+            explanation=str(advice_of(known.error_code)) if known.error_code else None,
             ended_as=disposition.value,
+            alert=message_id in batch.alerts or None,
         )
 
 

@@ -12,7 +12,7 @@ SERVICE = "status-webhook"
 
 def main() -> None:
     settings = load(Settings)
-    configure_logging(SERVICE, settings.log_level_of(SERVICE))
+    configure_logging(SERVICE, settings.log_level_of(SERVICE), settings.log_file)
     run(_serve(settings))
 
 
