@@ -158,6 +158,59 @@ async def test_a_sender_in_a_pause_says_why(
     assert 'itarent_sender_channel_paused{reason="misconfigured 20003"} 1.0' in metrics
 
 
+async def test_the_logs_tell_what_became_of_a_listing_and_never_who_was_texted_or_what(  # noqa: PLR0917 - fixtures
+    kafka: str, topics: Topics, database: Database, simulator: SimulatorClient, environment: Environment, tmp_path: Path
+) -> None:
+    readable = tmp_path / "logs" / "whatsapp_worker.log"
+    verbose = environment | {"LOG_FILE": str(readable), "DEBUG_NOTIFICATIONS": "true"}
+    joined, stranger = renter(), renter()
+    taken, refused = flat_for(joined.user_id), flat_for(stranger.user_id)
+    await simulator.join(joined.phone or "")
+    async with started(verbose, tmp_path), Publisher.connected(kafka, "tests") as publisher:
+        await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in (joined, stranger)])
+        await publisher.publish(topics.notifications, [taken, refused])
+        await simulator.messages_when(1, 20)
+        await _eventually_in(database, "SELECT count(*) FILTER (WHERE error_code = 63015) = 1 FROM messages")
+        bodies = [message.body for message in await simulator.messages()]
+    json_lines, lines = (tmp_path / "log").read_text(), readable.read_text()
+    errors = [line for line in lines.splitlines() if "ERROR" in line]
+    assert any(refused.card.listing_id in line and "63015 The recipient has not joined" in line for line in errors)
+    of_twilio = [line for line in lines.splitlines() if "Twilio took a message" in line and " INFO " in line]
+    assert [taken.card.listing_id in line and str(taken.notification_id) in line for line in of_twilio] == [True]
+    assert taken.card.listing_id in json_lines
+    hidden = [environment["WHATSAPP_API_TOKEN"], VERIFY_TOKEN, environment["LINK_SIGNING_KEY"]]
+    hidden += [line for body in bodies for line in body.splitlines() if line]
+    hidden += [way for each in (joined, stranger) for way in _ways_to_write(each.phone or "")]
+    hidden += _ways_to_write(environment["WHATSAPP_PHONE_NUMBER_ID"].removeprefix("whatsapp:"))
+    assert [each for each in hidden if each in json_lines + lines] == []
+
+
+def _ways_to_write(phone: str) -> list[str]:
+    """A number as people, WhatsApp, addresses and JSON write it."""
+    digits = phone.removeprefix("+")
+    national = digits[2:]
+    grouped = f"{national[:3]} {national[3:6]} {national[6:]}"
+    return [digits, national, grouped, grouped.replace(" ", "-"), grouped.replace(" ", "."), national[-7:]]
+
+
+async def test_a_sender_that_is_switched_off_runs_without_an_account_and_sends_nothing(  # noqa: PLR0917 - fixtures
+    kafka: str, topics: Topics, database: Database, simulator: SimulatorClient, environment: Environment, tmp_path: Path
+) -> None:
+    account = ("WHATSAPP_API_URL", "WHATSAPP_API_TOKEN", "WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_BUSINESS_ACCOUNT_ID")
+    off = environment | dict.fromkeys((*account, "WEBHOOK_PUBLIC_URL"), "") | {"WHATSAPP_ENABLED": "false"}
+    anna = renter()
+    await simulator.join(anna.phone or "")
+    async with started(off, tmp_path), Publisher.connected(kafka, "tests") as publisher:
+        await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
+        await publisher.publish(topics.notifications, [flat_for(anna.user_id), direct_for(anna.user_id)])
+        await _eventually_in(
+            database,
+            "SELECT count(*) FILTER (WHERE disposition = 'suppressed' AND detail = 'disabled') = 2 FROM notifications",
+        )
+    assert await simulator.messages() == []
+    assert "WHATSAPP_ENABLED is false" in (tmp_path / "log").read_text()
+
+
 async def test_an_erasure_on_kafka_reaches_the_sender(
     kafka: str, topics: Topics, database: Database, environment: Environment, tmp_path: Path
 ) -> None:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -199,16 +198,26 @@ EXAMPLES: Final = re.compile(
 QUOTES: Final = "\"'`“”‘’«»"  # noqa: RUF001 - typographic ones are pasted from guides
 
 
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; of none where it is so malformed that it has none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
 def _base_url(url: str) -> str:
     """An address to which paths are added: without a query, and without the last slash."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or " " in url:
         raise wrong("it is not an address of this kind", "Write it like https://example.org, without a query.")
     return url.rstrip("/")
 
 
 def _postgres_url(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _parts(url)
     if parts.scheme != "postgresql" or not parts.hostname or not parts.path.strip("/"):
         raise wrong(
             "it is not the address of a database", "Write it like postgresql://role:password@host:5432/itarent."
@@ -308,11 +317,11 @@ MESSAGES_URL: Final = "https://api.twilio.com/2010-04-01/Accounts/<Account SID>/
 def _messages_url(url: str) -> str:
     if not url:
         return url
-    parts = urlsplit(url)
+    parts = _parts(url)
     host, steps = parts.hostname or "", parts.path.split("/")
     if len(steps) > len(("", "2010-04-01", "Accounts")) and API_KEY_SID.fullmatch(steps[3]):
         raise wrong("it names an API key (SK…)", f"Put the Account SID (AC…) in its place. {CONSOLE}")
-    if _is_twilio(host) and parts.scheme != "https":
+    if is_twilio(url) and parts.scheme != "https":
         raise wrong("it would send the auth token unencrypted", f"Write https: {MESSAGES_URL}.")
     shape = re.fullmatch(rf"/2010-04-01/Accounts/{ACCOUNT_SID.pattern}/Messages\.json", parts.path)
     if parts.scheme not in {"http", "https"} or not host or not shape or parts.query or parts.fragment:
@@ -430,23 +439,6 @@ class TwilioAccount(WhatsApp):
             )
         return sid
 
-    @field_validator("whatsapp_api_url")
-    @classmethod
-    def _reaches_the_webhook(cls, url: str, info: ValidationInfo) -> str:
-        webhook = info.data.get("webhook_public_url")
-        if (
-            url
-            and webhook
-            and _is_twilio(urlsplit(url).hostname or "")
-            and _is_private(urlsplit(webhook).hostname or "")
-        ):
-            raise wrong(
-                "Twilio itself is to call back an address of this machine or network, and refuses to (21609)",
-                "Set WEBHOOK_PUBLIC_URL to an address that the Internet reaches, or leave it empty.",
-                "WEBHOOK_PUBLIC_URL",
-            )
-        return url
-
     @property
     def has_account(self) -> bool:
         """Whether Twilio can be called."""
@@ -467,12 +459,7 @@ def _short(sid: str) -> str:
     return f"{sid[:6]}…{sid[-4:]}"
 
 
-def _is_twilio(host: str) -> bool:
+def is_twilio(url: str) -> bool:
+    """Whether an address is Twilio's own, and not a simulator's."""
+    host = _parts(url).hostname or ""
     return host == "twilio.com" or host.endswith(".twilio.com")
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".localhost", ".internal"))

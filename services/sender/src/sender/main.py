@@ -6,6 +6,7 @@ import os
 import socket
 from datetime import timedelta
 
+import structlog
 from starlette.applications import Starlette
 
 from common.kafka import Publisher, make_broker
@@ -28,12 +29,16 @@ from sender.settings import Settings
 from sender.spending import Accounts
 from sender.twilio import NoAccount, Twilio
 
+log = structlog.get_logger()
+
 POOL_SIZE = 8
 
 
 def main() -> None:
     settings = load(Settings)
     configure_logging("sender", settings.log_level_of("sender"), settings.log_file)
+    if not settings.whatsapp_enabled:
+        log.warning("nothing is sent to Twilio: WHATSAPP_ENABLED is false")
     run(sender(settings))
 
 

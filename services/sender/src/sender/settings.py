@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from common.settings import BaseUrl, ServiceSettings, TwilioAccount, wrong
+from common.settings import BaseUrl, ServiceSettings, TwilioAccount, is_twilio, wrong
 from sender.budget import Budget
 from sender.prices import InvalidPrices, Prices, micros, prices
 
@@ -73,6 +75,18 @@ class Settings(TwilioAccount, ServiceSettings):
             )
         return seconds
 
+    @field_validator("whatsapp_api_url")
+    @classmethod
+    def _can_reach_the_webhook(cls, url: str, info: ValidationInfo) -> str:
+        webhook = info.data.get("webhook_public_url")
+        if webhook and is_twilio(url) and _is_private(urlsplit(webhook).hostname or ""):
+            raise wrong(
+                "Twilio itself is to call back an address of this machine or network, and refuses to (21609)",
+                "Set WEBHOOK_PUBLIC_URL to an address that the Internet reaches, or leave it empty.",
+                "WEBHOOK_PUBLIC_URL",
+            )
+        return url
+
     @property
     def prices(self) -> Prices:
         """What messages cost."""
@@ -92,3 +106,10 @@ class Settings(TwilioAccount, ServiceSettings):
     def interval(self) -> timedelta:
         """Between two digests of a user who has not chosen another."""
         return timedelta(seconds=0 if self.debug_notifications else self.whatsapp_notification_interval_seconds)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".localhost", ".internal"))

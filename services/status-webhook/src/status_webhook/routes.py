@@ -73,6 +73,8 @@ class Webhook:
         self._public_url = settings.webhook_public_url
         self._prefix = str(urlsplit(settings.webhook_public_url or "").path)
         self._unable = _why_nothing_can_be_checked(settings)
+        if self._unable:
+            log.warning("no callback of Twilio is taken", reason=self._unable)
         self._signature = SignatureCheck(settings.whatsapp_api_token.get_secret_value())
         self._account = settings.whatsapp_business_account_id
         self._verify_token = settings.whatsapp_webhook_verify_token

@@ -207,10 +207,18 @@ def _drawn(link: str, kind: QrFile, cache_control: str) -> Response:
 @router.post("/test", status_code=HTTPStatus.ACCEPTED)
 async def test(services: Wired, caller: Caller, sent: Annotated[TestRequest, Body(TestRequest)]) -> TestRequested:
     """Send a test message to the caller's own proven number."""
+    _check_sending(services.settings)
     _check_test(caller, sent)
     await services.rates.spend(rates.TESTS, str(caller.user_id))
     notification_id = await services.phones.request_test(caller.user_id, dt.datetime.now(dt.UTC))
     return TestRequested(notification_id=notification_id)
+
+
+def _check_sending(settings: ApiSettings) -> None:
+    if not settings.whatsapp_enabled:
+        raise Problem(
+            HTTPStatus.CONFLICT, "Sending is switched off here: WHATSAPP_ENABLED is false.", kind="sending-is-off"
+        )
 
 
 def _check_test(caller: Recipient, sent: TestRequest) -> None:
