@@ -29,6 +29,7 @@ from sender.outcomes import (
     RateLimited,
     Rejected,
     Stale,
+    TemplateUnusable,
     Unavailable,
     explained,
 )
@@ -304,7 +305,7 @@ def _tell(call: Call, outcome: Outcome, seconds: float) -> None:
             line.warning(f"Twilio did not answer: {doubt}", reason=outcome.reason)
         case Misconfigured() | Rejected():
             line.error("Twilio refused a message", **explained(outcome))
-        case RateLimited() | Delayed() | OutsideWindow() | OptedOut() | Stale():
+        case RateLimited() | Delayed() | OutsideWindow() | TemplateUnusable() | OptedOut() | Stale():
             line.warning("Twilio refused a message", **explained(outcome))
         case _:
             assert_never(outcome)
