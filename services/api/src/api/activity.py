@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+from pydantic import Field
 
 from api.meanings import meaning_of
 from api.paging import Cursor
@@ -13,6 +14,7 @@ from api.statuses import RANKS
 from common.events import (
     Card,
     DirectMessageRequested,
+    DirectPurpose,
     Disposition,
     Language,
     ListingPublished,
@@ -47,11 +49,28 @@ class MessageView(Value):
     """A message: its furthest status, and when each was reported."""
 
     message_id: UUID
+    purpose: DirectPurpose | None = Field(default=None, description="null: it tells of flats")
     status: MessageStatus
     at: dt.datetime
     error_code: int | None = None
     error: str | None = None
     statuses: tuple[StatusStep, ...] = ()
+
+
+class ToldFlat(Value):
+    """A flat that a message tells of, in its text or behind its link."""
+
+    notification_id: UUID
+    reason: Reason
+    shown: bool
+    listing: Card
+
+
+class MessageStory(MessageView):
+    """Everything about a message but its text, which only the phone has."""
+
+    message_sid: str | None = Field(description="Twilio's name of it: of the last attempt")
+    flats: tuple[ToldFlat, ...]
 
 
 class ActivityItem(Value):
@@ -151,6 +170,22 @@ class Activity:
         """A user's last messages, newest first."""
         return [_message(row) for row in await self._pool.fetch(_MESSAGES, user_id, MESSAGES_SHOWN)]
 
+    async def story_of(self, user_id: UUID, message_id: UUID) -> MessageStory | None:
+        """A message of a user's with every status that it had; None where the user has no such message."""
+        row = await self._pool.fetchrow(_MESSAGE_OF, user_id, message_id)
+        if row is None:
+            return None
+        flats = tuple(
+            ToldFlat(
+                notification_id=flat["notification_id"],
+                reason=flat["reason"],
+                shown=flat["shown"],
+                listing=flat["card"],
+            )
+            for flat in await self._pool.fetch(_FLATS_OF, message_id)
+        )
+        return MessageStory(**dict(_message(row)), message_sid=row["message_sid"], flats=flats)
+
     async def counts_of(self, user_id: UUID) -> dict[str, int]:
         """How many of a user's messages have which status."""
         return {row["status"]: row["count"] for row in await self._pool.fetch(_COUNTS, user_id)}
@@ -225,6 +260,7 @@ def _disposition(row: _Row) -> Disposition:
 def _message(row: _Row) -> MessageView:
     return MessageView(
         message_id=row["message_id"],
+        purpose=row["purpose"],
         status=row["status"],
         at=row["reported_at"],
         error_code=row["error_code"],
@@ -309,10 +345,15 @@ SELECT coalesce(jsonb_agg(jsonb_build_object('status', step.status, 'at', step.r
 FROM message_statuses AS step WHERE step.message_id = message.message_id
 """
 
+_PURPOSE = """
+SELECT purpose FROM told_in_messages AS direct JOIN direct_messages USING (notification_id)
+WHERE direct.message_id = message.message_id LIMIT 1
+"""
+
 _ITEM = f"""
 SELECT notification.*, told.shown, settled.disposition, settled.detail, CASE WHEN message.message_id IS NOT NULL THEN
     jsonb_build_object('message_id', message.message_id, 'status', message.status, 'reported_at', message.reported_at,
-        'error_code', message.error_code, 'statuses', ({_STATUSES})) END AS message
+        'purpose', NULL, 'error_code', message.error_code, 'statuses', ({_STATUSES})) END AS message
 FROM notifications AS notification
 LEFT JOIN LATERAL (
     -- A notification may have been in a message that was given up: the one that was reported last tells it.
@@ -338,9 +379,19 @@ ORDER BY told.shown DESC, notification.requested_at DESC, notification.notificat
 """  # noqa: S608 - put together from constants
 
 _MESSAGES = f"""
-SELECT message.*, ({_STATUSES}) AS statuses FROM messages AS message WHERE user_id = $1
+SELECT message.*, ({_PURPOSE}) AS purpose, ({_STATUSES}) AS statuses FROM messages AS message WHERE user_id = $1
 ORDER BY first_reported_at DESC, message_id DESC LIMIT $2
 """  # noqa: S608 - put together from constants
+
+_MESSAGE_OF = f"""
+SELECT message.*, ({_PURPOSE}) AS purpose, ({_STATUSES}) AS statuses FROM messages AS message
+WHERE user_id = $1 AND message_id = $2
+"""  # noqa: S608 - put together from constants
+
+_FLATS_OF = """
+SELECT notification_id, reason, shown, card FROM told_in_messages JOIN notifications USING (notification_id)
+WHERE message_id = $1 ORDER BY shown DESC, requested_at, notification_id
+"""
 
 _COUNTS = "SELECT status, count(*) FROM messages WHERE user_id = $1 GROUP BY status ORDER BY status"
 

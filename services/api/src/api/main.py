@@ -25,7 +25,7 @@ from api.middleware import Bounds, Metrics, SecurityHeaders
 from api.phone_links import PhoneLinks
 from api.rates import PostgresCounters, RateLimits
 from api.recipients import Recipients
-from api.routes import activity, auth, listings, me, pages, subscriptions, watch, whatsapp
+from api.routes import activity, auth, listings, me, messages, pages, subscriptions, watch, whatsapp
 from api.security import AccessTokens, Passwords, Pseudonyms
 from api.settings import ApiSettings
 from api.subscriptions import Subscriptions
@@ -143,7 +143,7 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         lifespan=lifespan,
         responses=problems.DOCUMENTED,
     )
-    for routes in (auth, me, subscriptions, whatsapp, listings, activity, watch, pages):
+    for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, watch, pages):
         app.include_router(routes.router)
     app.router.routes.extend(health_routes())
     app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))

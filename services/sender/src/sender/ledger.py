@@ -14,6 +14,7 @@ from common.events import (
     DirectPurpose,
     Disposition,
     MessageStatus,
+    MessageStatusReported,
     NotificationRequested,
     NotificationSettled,
     Reason,
@@ -257,6 +258,8 @@ class Ledger:
             await self._postpone(connection, decided.waits)
         if decided.ends:
             settled += await self._end(connection, decided.ends, now)
+            given_up = _given_up(decided.ends, claimed.attempts, now)
+            await self._outbox.add(connection, self._topics.message_statuses, given_up)
         calls = [
             Call(
                 due.message_id,
@@ -385,6 +388,24 @@ def settled_events(settled: Sequence[tuple[UUID, Settled]], now: datetime) -> li
             settled_at=now,
         )
         for user_id, each in settled
+    ]
+
+
+def _given_up(
+    ends: Sequence[tuple[Due, End]], attempts: Mapping[UUID, int], now: datetime
+) -> list[MessageStatusReported]:
+    """What became of messages that others have heard of, and that are not tried again."""
+    return [
+        MessageStatusReported(
+            message_id=due.message_id,
+            attempt=attempts[due.message_id] + 1,
+            status=_status_of(end),
+            reported_by="sender",
+            reported_at=now,
+            user_id=due.user_id,
+        )
+        for due, end in ends
+        if attempts[due.message_id]
     ]
 
 
