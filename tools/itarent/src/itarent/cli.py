@@ -4,12 +4,14 @@ import typer
 
 from itarent.audit.cli import audit
 from itarent.bench.cli import app as bench
+from itarent.budget import budget
 from itarent.check.cli import app as check
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
 from itarent.dlq.cli import app as dlq
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
+from itarent.templates.cli import app as templates
 from itarent.up import up
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Italian rental alerts over WhatsApp.")
@@ -18,7 +20,9 @@ app.command()(demo)
 app.command("test")(check_and_test)
 app.command()(lock)
 app.command()(audit)
+app.command()(budget)
 app.add_typer(listings, name="listings")
 app.add_typer(check, name="check")
 app.add_typer(dlq, name="dlq")
+app.add_typer(templates, name="templates")
 app.add_typer(bench, name="bench")

@@ -1,0 +1,1 @@
+"""`itarent templates`: what WhatsApp has approved of our texts."""
