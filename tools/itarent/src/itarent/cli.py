@@ -11,6 +11,8 @@ from itarent.demo.cli import demo
 from itarent.dlq.cli import app as dlq
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
+from itarent.message import message
+from itarent.sandbox import sandbox
 from itarent.templates.cli import app as templates
 from itarent.up import up
 
@@ -21,6 +23,8 @@ app.command("test")(check_and_test)
 app.command()(lock)
 app.command()(audit)
 app.command()(budget)
+app.command()(sandbox)
+app.command()(message)
 app.add_typer(listings, name="listings")
 app.add_typer(check, name="check")
 app.add_typer(dlq, name="dlq")
