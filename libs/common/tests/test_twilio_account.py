@@ -26,6 +26,7 @@ class WithoutAccount(WhatsApp, ServiceSettings):
 ACCOUNT, OTHER = "AC0f1e2d3c4b5a69788796a5b4c3d2e1f0", "AC11111111111111111111111111111111"
 API_KEY = "SK0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 TOKEN = "9b3c5d7e1f2a4b6c8d0e9b3c5d7e1f2a"
+VERIFY_TOKEN = "Zt4-vYb8QmR1_xWc7LpKd2Hn"
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
 GOOD = {
     "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
@@ -153,14 +154,17 @@ def shown(listed: list[SettingInForce]) -> dict[str, tuple[str, str]]:
 def test_what_is_in_force_says_where_it_comes_from_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(".env", "w") as file:  # noqa: PTH123 - the working directory is where it is read
         file.writelines(f"{name}={value}\n" for name, value in GOOD.items())
+        file.write(f"WHATSAPP_WEBHOOK_VERIFY_TOKEN={VERIFY_TOKEN}\n")
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
     told = shown(in_force(Settings))
     assert told["LOG_LEVEL"] == ("ERROR", "environment")
     assert told["WHATSAPP_API_URL"] == (URL, ".env")
     assert told["WHATSAPP_API_TOKEN"] == ("*** (32 characters)", ".env")
-    assert told["WHATSAPP_WEBHOOK_VERIFY_TOKEN"] == ("not set", "default")
+    assert told["WHATSAPP_WEBHOOK_VERIFY_TOKEN"] == ("*** (24 characters)", ".env")
+    assert told["WEBHOOK_PUBLIC_URL"] == ("not set", "default")
     assert told["KAFKA_NAMESPACE"] == ("itarent", "default")
     assert TOKEN not in str(told)
+    assert VERIFY_TOKEN not in str(told)
 
 
 def test_the_environment_of_a_local_system_is_told_apart_from_what_the_operator_set(

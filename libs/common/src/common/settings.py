@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -51,7 +51,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class SettingInForce:
-    """A setting as people may see it: of a secret nothing but its length."""
+    """A setting as people may see it: of a secret, and of what may be one in the wrong place, only the length."""
 
     name: str
     shown: str
@@ -83,10 +83,14 @@ def in_force(settings: type[BaseSettings], local: Mapping[str, str] | None = Non
     listed = []
     for name, field in settings.model_fields.items():
         value, source = given.get(name, (field.get_default(call_default_factory=True), Origin.DEFAULT))
-        secret = SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
-        hidden = secret or (name.upper() in at_fault and source is not Origin.DEFAULT)
-        listed.append(SettingInForce(name.upper(), _shown(value, hidden=hidden), source, field.description or ""))
+        wrong_and_set = name.upper() in at_fault and source is not Origin.DEFAULT
+        shown = _shown(value, hidden=_is_secret(field.annotation) or wrong_and_set)
+        listed.append(SettingInForce(name.upper(), shown, source, field.description or ""))
     return listed
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 def _given(settings: type[BaseSettings], local: Mapping[str, str] | None) -> dict[str, tuple[Any, Origin]]:
@@ -126,7 +130,7 @@ def _shown(value: object, *, hidden: bool) -> str:
     text = str(value.get_secret_value() if isinstance(value, SecretStr) else "" if value is None else value)
     if not text:
         return "not set"
-    if hidden:
+    if hidden and not EXAMPLES.search(text):
         return f"*** ({len(text)} characters)"
     return PASSWORD.sub(r"\1***@", text)
 

@@ -13,6 +13,7 @@ from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.message import message
 from itarent.sandbox import sandbox
+from itarent.settings import settings
 from itarent.templates.cli import app as templates
 from itarent.up import up
 
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="It
 app.command()(up)
 app.command()(demo)
 app.command("test")(check_and_test)
+app.command()(settings)
 app.command()(lock)
 app.command()(audit)
 app.command()(budget)

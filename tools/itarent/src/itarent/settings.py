@@ -1,0 +1,140 @@
+"""`itarent settings`: what is in force for each service, where it comes from, and what is wrong with it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Annotated, Final
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from api.settings import ApiSettings
+from common.settings import ServiceSettings, SettingFault, SettingInForce, faults_of, in_force
+from itarent import local
+from itarent.credentials import Credentials
+from itarent.environment import API, LOOPBACK, MATCHER, SENDER, SERVICES, WEBHOOK, Addresses, environments
+from itarent.system import KAFKA, POSTGRES, PREFERRED_PORTS
+from matcher.settings import Settings as MatcherSettings
+from sender.settings import Settings as SenderSettings
+from status_webhook.settings import Settings as WebhookSettings
+
+SETTINGS: Final[Mapping[str, type[ServiceSettings]]] = MappingProxyType(
+    {API: ApiSettings, MATCHER: MatcherSettings, SENDER: SenderSettings, WEBHOOK: WebhookSettings}
+)
+
+OF_ITS_OWN: Final = frozenset(
+    {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_INSTANCE_ID", "DATABASE_URL", "HTTP_HOST", "HTTP_PORT"}
+)
+"""What a local system gives each process, whatever the operator has set."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one service would start with now."""
+
+    settings: Sequence[SettingInForce]
+    faults: Sequence[SettingFault]
+
+
+def settings(
+    *,
+    service: Annotated[str, typer.Option(help=f"only of one: {', '.join(SERVICES)}")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+) -> None:
+    """Show the settings in force, secrets masked, with where each comes from; faults with their cure.
+
+    It is what a service would start with now, from this folder's .env and the environment. Where neither names a Kafka,
+    a local system draws what is missing (`itarent up`). Exit status: 0 when all is well, 1 when something is wrong.
+    """
+    if service and service not in SERVICES:
+        raise typer.BadParameter(f"There is no {service}: choose one of {', '.join(SERVICES)}.", param_hint="--service")
+    told = told_to([service] if service else SERVICES)
+    if as_json:
+        typer.echo(json.dumps(_as_json(told), indent=2))
+    else:
+        _print(told, Console())
+    raise typer.Exit(any(each.faults for each in told.values()))
+
+
+def told_to(services: Sequence[str]) -> dict[str, Told]:
+    """By service: its settings and what is wrong with them."""
+    drawn = _drawn()
+    return {
+        name: Told(in_force(SETTINGS[name], drawn.get(name)), faults_of(SETTINGS[name], drawn.get(name)))
+        for name in services
+    }
+
+
+def _drawn() -> Mapping[str, Mapping[str, str]]:
+    """What a local system tells each service; nothing where the operator's own Kafka is used."""
+    set_here = _set_here()
+    if found := local.running():
+        told = environments(found.addresses, found.credentials, found.namespace)
+    elif "KAFKA_BOOTSTRAP_SERVERS" in set_here:
+        return {}
+    else:
+        told = environments(_addresses_to_be(), Credentials(), "itarent")
+    return {name: told[name] | _of(name, set_here) for name in SERVICES}
+
+
+def _set_here() -> dict[str, str]:
+    """By the operator, for whatever: in .env, and in the environment, which goes before it."""
+    everything = {**dotenv_values(".env"), **os.environ}
+    return {name.upper(): value for name, value in everything.items() if value}
+
+
+def _of(service: str, set_here: Mapping[str, str]) -> dict[str, str]:
+    names = {field.upper() for field in SETTINGS[service].model_fields} - OF_ITS_OWN
+    return {name: set_here[name] for name in names & set_here.keys()}
+
+
+def _addresses_to_be() -> Addresses:
+    """Where a local system listens if all of its ports are free."""
+    database = f"postgresql://postgres@{LOOPBACK}:{PREFERRED_PORTS[POSTGRES]}/itarent"
+    return Addresses(f"{LOOPBACK}:{PREFERRED_PORTS[KAFKA]}", database, PREFERRED_PORTS)
+
+
+# --- showing ---------------------------------------------------------------------------------------------------------
+
+
+def _as_json(told: Mapping[str, Told]) -> dict[str, object]:
+    return {"ok": not any(each.faults for each in told.values()), "services": {n: asdict(t) for n, t in told.items()}}
+
+
+def _print(told: Mapping[str, Told], console: Console) -> None:
+    table = Table("setting", "value", "from", "of", box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[1].overflow = "fold"
+    for name, values in _values(told).items():
+        for (shown, source), services in values.items():
+            table.add_row(name, escape(shown), source, ", ".join(services) if len(values) > 1 else "")
+    console.print(table)
+    faults = _faults(told)
+    for fault, services in faults.items():
+        console.print(f"✗ {', '.join(fault.names)}", style="bold red", end="", highlight=False)
+        console.print(f" ({', '.join(services)}): {escape(fault.problem)}. {escape(fault.cure)}", highlight=False)
+    if not faults:
+        console.print("✓ nothing is wrong with them", style="green")
+
+
+def _values(told: Mapping[str, Told]) -> dict[str, dict[tuple[str, str], list[str]]]:
+    """By setting: its values and their sources, each with the services that have it; they mostly agree."""
+    values: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for service, each in told.items():
+        for setting in each.settings:
+            of_it = values.setdefault(setting.name, {})
+            of_it.setdefault((setting.shown, setting.source), []).append(service)
+    return values
+
+
+def _faults(told: Mapping[str, Told]) -> dict[SettingFault, list[str]]:
+    faults: dict[SettingFault, list[str]] = {}
+    for service, each in told.items():
+        for fault in each.faults:
+            faults.setdefault(fault, []).append(service)
+    return faults
