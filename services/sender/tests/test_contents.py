@@ -9,7 +9,7 @@ import pytest
 from common.events import Language
 from sender.contents import Contents, NotTaken, differs, standings_of
 from sender.templates import Approval, Purpose, Standings, templates
-from sender.twilio import LookupFailed, Twilio, content_base_url
+from sender.twilio import LookupFailed, Twilio, base_url_of
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind, SimulatorClient
 
@@ -102,4 +102,4 @@ async def test_a_wrong_token_is_told_as_such(simulator: SimulatorClient) -> None
     ],
 )
 def test_the_content_api_is_where_the_messages_url_says(messages: str, contents: str) -> None:
-    assert content_base_url(messages) == contents
+    assert base_url_of("content", messages) == contents

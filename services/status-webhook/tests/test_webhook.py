@@ -335,10 +335,21 @@ async def test_while_kafka_is_away_callbacks_are_answered_503_and_none_that_was_
 # --- beside the callbacks -------------------------------------------------------------------------------------------
 
 
+async def test_a_probe_is_checked_as_callbacks_are_and_publishes_nothing(
+    twilio: Twilio, kafka: str, topics: Topics
+) -> None:
+    probe = {"AccountSid": ACCOUNT}
+    assert (await twilio.posts("/twilio/check", probe)).status == 204
+    assert (await twilio.posts("/twilio/check", probe, signed_as="https://elsewhere.example")).status == 403
+    assert (await twilio.posts("/twilio/check", {"AccountSid": "AC" + "0" * 32})).status == 403
+    for topic in topics.all():
+        assert await records_of(kafka, topic) == []
+
+
 async def test_health_and_metrics_are_served(twilio: Twilio) -> None:
     await twilio.posts(STATUS_PATH, STATUS)
     async with twilio.session.get(f"{twilio.address}/healthz") as answer:
-        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+        assert (answer.status, (await answer.json())["status"]) == (200, "ok")
     async with twilio.session.get(f"{twilio.address}/metrics/") as answer:
         assert 'itarent_callbacks_total{status="204"}' in await answer.text()
     async with twilio.session.get(f"{twilio.address}/twilio/") as answer:

@@ -63,6 +63,11 @@ def advice_of(code: int | None, language: Language = Language.ENGLISH, *, http_s
     return Advice(words.what.format(**blanks), words.cure.format(**blanks))
 
 
+def advice_without_answer(*, asked: bool, language: Language = Language.ENGLISH) -> Advice:
+    """What to tell people where Twilio said nothing; `asked`: the request may have reached it."""
+    return _OTHERWISE["silent" if asked else "unreachable"][language]
+
+
 def _otherwise(code: int | None, http_status: int | None) -> Words:
     if code is not None:
         return _OTHERWISE["unknown_code"]

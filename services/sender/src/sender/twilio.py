@@ -47,8 +47,35 @@ class Found:
     error_code: int | None
 
 
+@dataclass(frozen=True)
+class Account:
+    """The account, as Twilio has it."""
+
+    name: str
+    active: bool
+    status: str
+    trial: bool
+
+
+@dataclass(frozen=True)
+class WhatsAppSender:
+    """A number that is registered with WhatsApp for the account; `status` is Twilio's word."""
+
+    address: str  # whatsapp:+…
+    online: bool
+    status: str
+
+
 class LookupFailed(Exception):  # noqa: N818 - a decision: look again later
-    """Twilio could not be asked whether it has a message."""
+    """Twilio could not be asked: it refused (`http_status`), said nothing (`asked`), or was not reached at all."""
+
+    def __init__(
+        self, reason: str, *, code: int | None = None, http_status: int | None = None, asked: bool = True
+    ) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.http_status = http_status
+        self.asked = asked
 
 
 class Refused(Exception):  # noqa: N818 - the border to the library: it becomes an outcome or a failed look-up
@@ -120,7 +147,8 @@ class Twilio:
             # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
             client = Client(account_sid, token, http_client=_PooledHttpClient(session), environment={"TWILIO_EDGE": ""})
             client.api.base_url = base_url
-            client.content.base_url = content_base_url(base_url)
+            client.content.base_url = base_url_of("content", base_url)
+            client.messaging.base_url = base_url_of("messaging", base_url)
             _ = client.messages  # takes 50 ms the first time: not in the middle of sending
             yield cls(client, sender)
 
@@ -165,7 +193,7 @@ class Twilio:
                 to=f"whatsapp:{to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
             )
         except Exception as error:
-            raise LookupFailed(type(error).__name__) from error
+            raise _lookup_failed(error) from error
         for message in messages:
             recent = message.date_created is None or message.date_created >= since - CLOCK_SKEW
             if recent and marker in (message.body or ""):
@@ -181,15 +209,50 @@ class Twilio:
         try:
             return _found(await self._client.messages(sid).fetch_async())
         except Exception as error:
-            raise LookupFailed(type(error).__name__) from error
+            raise _lookup_failed(error) from error
+
+    async def account(self) -> Account:
+        """The account that we use.
+
+        Raises:
+            LookupFailed: Twilio did not answer, or does not accept our credentials.
+        """
+        try:
+            found = await self._client.api.accounts(self._client.account_sid).fetch_async()
+        except Exception as error:
+            raise _lookup_failed(error) from error
+        status, kind = str(found.status), str(found.type)
+        return Account(str(found.friendly_name or ""), status == "active", status, trial=kind == "Trial")
+
+    async def whatsapp_senders(self) -> list[WhatsAppSender]:
+        """The numbers that the account has registered with WhatsApp; the sandbox is none of them.
+
+        Raises:
+            LookupFailed: Twilio did not answer.
+        """
+        try:
+            found = await self._client.messaging.v2.channels_senders.list_async(channel="whatsapp", page_size=PAGE)
+        except Exception as error:
+            raise _lookup_failed(error) from error
+        return [
+            WhatsAppSender(str(each.sender_id), str(each.status).startswith("ONLINE"), str(each.status))
+            for each in found
+        ]
 
 
-def content_base_url(base_url: str) -> str:
-    """Where the Content API is: Twilio has a host for each API, a simulator has one for all."""
+def base_url_of(api: str, base_url: str) -> str:
+    """Where another of Twilio's APIs is: each has a host of its own there, a simulator has one for all."""
     parts = urlsplit(base_url)
     if not parts.netloc.endswith("twilio.com"):
         return base_url
-    return f"{parts.scheme}://{parts.netloc.replace('api.', 'content.', 1)}"
+    return f"{parts.scheme}://{parts.netloc.replace('api.', f'{api}.', 1)}"
+
+
+def _lookup_failed(error: Exception) -> LookupFailed:
+    if isinstance(error, Refused):
+        return LookupFailed(str(error), code=error.code, http_status=error.status)
+    unreached = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+    return LookupFailed(type(error).__name__, asked=not unreached)
 
 
 class NoAccount(Twilio):

@@ -43,10 +43,16 @@ PUBLISHED_WITHIN_S: Final = 5.0
 MOST_BYTES: Final = 64 * 1024
 FORM: Final = b"application/x-www-form-urlencoded"
 
-READERS: Final[dict[str, Callable[[Form, Form, dt.datetime], Callback]]] = {
+
+def read_nothing(_form: Form, _query: Form, _now: dt.datetime) -> None:
+    """A probe: whoever can sign it learns that callbacks get through. It says nothing."""
+
+
+READERS: Final[dict[str, Callable[[Form, Form, dt.datetime], Callback | None]]] = {
     "/twilio/status": read_status,
     "/twilio/inbound": read_inbound,
     "/twilio": read_either,
+    "/twilio/check": read_nothing,
 }
 
 
@@ -118,7 +124,8 @@ class Webhook:
             callback = READERS[path](form, query, dt.datetime.now(dt.UTC))
         except IncompleteCallbackError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
-        await self._publish(callback)
+        if callback:
+            await self._publish(callback)
 
     async def _form(self, headers: dict[bytes, bytes], receive: Receive) -> Form:
         if int(headers.get(b"content-length", b"0")) > MOST_BYTES:

@@ -62,9 +62,9 @@ class Checked:
         return [each["name"] for each in self._report["steps"] if each["state"] == "failed"]
 
 
-async def invoke(home: Path, *options: str) -> Result:
+async def invoke(home: Path, *options: str, what: str = "system") -> Result:
     runner = CliRunner(env={"ITARENT_HOME": str(home), "KAFKA_BOOTSTRAP_SERVERS": None})
-    return await asyncio.to_thread(runner.invoke, app, ["check", "system", *options])
+    return await asyncio.to_thread(runner.invoke, app, ["check", what, *options])
 
 
 async def check(system: System, *options: str) -> Checked:
@@ -99,6 +99,15 @@ async def test_it_reads_well_at_a_terminal(system: System) -> None:
     assert result.exit_code == 0
     assert "✓ services" in result.stdout
     assert result.stdout.rstrip().endswith("Everything works.")
+
+
+async def test_twilio_as_the_running_system_uses_it_works_up_to_a_message_that_the_system_sends(system: System) -> None:
+    checked = Checked(await invoke(system.home, "--json", what="twilio"))
+    assert (checked.status, checked.failed) == (0, [])
+    for step in ("settings", "account", "sender", "webhook", "message", "system"):
+        assert len(checked.findings(step, "ok")) == 1, step
+    [sent] = checked.findings("system", "ok")
+    assert "delivered" in sent["says"]
 
 
 async def test_a_topic_that_is_missing_is_named_and_created_when_that_is_asked_for(system: System) -> None:

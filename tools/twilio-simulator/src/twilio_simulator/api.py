@@ -184,7 +184,11 @@ class TwilioApi:
         if method != "GET":
             return refuse(Refusal(codes.METHOD_NOT_ALLOWED))
         simulator = self._simulator
-        return Answer(200, orjson.dumps(account_json(self._sid, simulator.auth_token, simulator.since)))
+        account = simulator.account
+        body = account_json(
+            self._sid, simulator.auth_token, simulator.since, status=account.status, trial=account.trial
+        )
+        return Answer(200, orjson.dumps(body))
 
     def _message(self, method: str, path: str, form: bytes) -> Answer:
         sid = path.removeprefix(self._message_prefix).removesuffix(".json")

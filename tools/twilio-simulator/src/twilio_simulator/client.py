@@ -72,6 +72,14 @@ class SimulatorClient:
     async def block(self, phone: str, *, blocked: bool = True) -> None:
         await self._call("PUT", f"/phones/{phone}", {"blocked": blocked})
 
+    async def verify(self, phone: str) -> None:
+        """The phone is verified in the console: a trial account may write to it."""
+        await self._call("PUT", f"/phones/{phone}", {"verified": True})
+
+    async def change_account(self, **changes: bool | str) -> None:
+        """Make it a trial account or not, in the sandbox or not, active or suspended: `trial=True`."""
+        await self._call("PUT", "/account", changes)
+
     async def expire(self, phone: str, what: Literal["join", "window"]) -> None:
         await self._call("POST", f"/phones/{phone}/expire", {"what": what})
 

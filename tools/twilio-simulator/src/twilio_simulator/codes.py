@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 AUTHENTICATE = 20003
+NOT_ACTIVE = 20005
 NOT_FOUND = 20404
 TOO_MANY_REQUESTS = 20429
 INVALID_PARAMETER = 20001
@@ -15,6 +16,7 @@ FROM_REQUIRED = 21603
 TO_REQUIRED = 21604
 FROM_NOT_OURS = 21606
 STATUS_CALLBACK_INVALID = 21609
+UNVERIFIED = 21608
 UNSUBSCRIBED = 21610
 BODY_TOO_LONG = 21617
 CONTENT_REQUIRED = 21619
@@ -33,6 +35,7 @@ TEMPLATE_TOO_LONG = 63021
 TEMPLATE_UNKNOWN = 63027
 VARIABLES_MISCOUNTED = 63028
 TO_IS_FROM = 63031
+DAILY_LIMIT = 63038
 TEMPLATE_REJECTED = 63040
 TEMPLATE_PAUSED = 63041
 TEMPLATE_DISABLED = 63042
@@ -49,6 +52,7 @@ class Meaning:
 
 MEANINGS: dict[int, Meaning] = {
     AUTHENTICATE: Meaning(401, "Authenticate"),
+    NOT_ACTIVE: Meaning(401, "Account not active"),
     NOT_FOUND: Meaning(404, "The requested resource {} was not found"),
     TOO_MANY_REQUESTS: Meaning(429, "Too Many Requests"),
     INVALID_PARAMETER: Meaning(400, "Invalid parameter: {}"),
@@ -61,6 +65,10 @@ MEANINGS: dict[int, Meaning] = {
     TO_REQUIRED: Meaning(400, "A 'To' phone number is required."),
     FROM_NOT_OURS: Meaning(400, "The 'From' phone number {} is not a valid, message-capable phone number of yours."),
     STATUS_CALLBACK_INVALID: Meaning(400, "The StatusCallback URL {} is not a valid URL."),
+    UNVERIFIED: Meaning(
+        400,
+        "The number is unverified. Trial accounts cannot send messages to unverified numbers; verify it or upgrade.",
+    ),
     UNSUBSCRIBED: Meaning(400, "Attempt to send to unsubscribed recipient"),
     BODY_TOO_LONG: Meaning(400, "The concatenated message body exceeds the 1600 character limit."),
     CONTENT_REQUIRED: Meaning(400, "A text message body or media urls must be specified."),
@@ -88,6 +96,7 @@ MEANINGS: dict[int, Meaning] = {
     TEMPLATE_PAUSED: Meaning(400, "Template paused"),
     TEMPLATE_DISABLED: Meaning(400, "Template disabled"),
     TO_IS_FROM: Meaning(400, "Channel message cannot have same From and To"),
+    DAILY_LIMIT: Meaning(429, "Account exceeded the daily messages limit"),
     VALIDITY_OUT_OF_RANGE: Meaning(400, "Invalid validity period value"),
 }
 

@@ -51,6 +51,15 @@ class PhoneChange(BaseModel):
 
     name: str | None = Field(default=None, max_length=100)
     blocked: bool | None = None
+    verified: bool | None = None
+
+
+class AccountChange(BaseModel):
+    """What is not given stays as it is."""
+
+    sandbox: bool | None = None
+    trial: bool | None = None
+    status: Literal["active", "suspended", "closed"] | None = None
 
 
 class Writing(BaseModel):
@@ -104,6 +113,11 @@ class Control:
                 "faults": self._simulator.faults.faults,
             }
         )
+
+    async def change_account(self, request: Request) -> Response:
+        change = await _read(request, TypeAdapter(AccountChange))
+        self._simulator.account = replace(self._simulator.account, **change.model_dump(exclude_none=True))
+        return Response(status_code=204)
 
     async def phones(self, _request: Request) -> Response:
         numbers = islice(self._simulator.store.numbers(), SHOWN_PHONES)
@@ -345,6 +359,7 @@ def control_app(simulator: Simulator) -> Starlette:
             Route("/healthz", _healthy),
             Route("/metrics", control.metrics),
             Route("/simulator", control.settings),
+            Route("/simulator/account", control.change_account, methods=["PUT"]),
             Route("/simulator/phones", control.phones),
             Route(phone, control.phone),
             Route(phone, control.save_phone, methods=["PUT"]),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from twilio_simulator import codes
@@ -70,12 +70,14 @@ class Template:
 class Account:
     """Whose messages are taken: of the one WhatsApp number. `sandbox`: recipients must have joined.
 
-    `templates`: by ContentSid.
+    `trial`: only verified phones, and few messages a day. `templates`: by ContentSid.
     """
 
     sid: str
     number: str
     sandbox: bool = True
+    trial: bool = False
+    status: Literal["active", "suspended", "closed"] = "active"
     templates: Mapping[str, Template] = field(default_factory=dict)
 
 
@@ -262,6 +264,8 @@ def refusal_of(order: Order, account: Account) -> Refusal | None:
 
 def unreachable_code(order: Order, phone: Phone, account: Account, now: datetime) -> int | None:
     """Why this recipient cannot have this message now. Twilio says so in its answer or later by callback."""
+    if account.trial and not phone.verified:
+        return codes.UNVERIFIED
     if phone.blocked:
         return codes.UNSUBSCRIBED
     if account.sandbox and not has_joined(phone, now):

@@ -20,6 +20,7 @@ class Phone:
     joined_at: datetime | None = None
     wrote_at: datetime | None = None
     blocked: bool = False
+    verified: bool = False  # in the console, which a trial account's recipients must be
     kind: Literal["phone"] = "phone"
 
 

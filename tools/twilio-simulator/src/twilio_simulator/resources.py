@@ -98,7 +98,7 @@ def message_json(message: Message, account_sid: str) -> dict[str, object]:
     }
 
 
-def account_json(account_sid: str, auth_token: str, since: datetime) -> dict[str, object]:
+def account_json(account_sid: str, auth_token: str, since: datetime, *, status: str, trial: bool) -> dict[str, object]:
     uri = account_uri(account_sid)
     return {
         "auth_token": auth_token,
@@ -107,8 +107,8 @@ def account_json(account_sid: str, auth_token: str, since: datetime) -> dict[str
         "friendly_name": "Twilio simulator",
         "owner_account_sid": account_sid,
         "sid": account_sid,
-        "status": "active",
+        "status": status,
         "subresource_uris": {"messages": f"{uri}/Messages.json"},
-        "type": "Full",
+        "type": "Trial" if trial else "Full",
         "uri": f"{uri}.json",
     }

@@ -20,6 +20,7 @@ QUICK = Behaviour(pace=timedelta(milliseconds=20))
 async def running_simulator(
     *,
     inbound_url: str | None = None,
+    number: str = "+14155238886",
     sandbox: bool = True,
     behaviour: Behaviour = QUICK,
     state_file: Path | None = None,
@@ -27,7 +28,7 @@ async def running_simulator(
 ) -> AsyncIterator[SimulatorClient]:
     """A simulator on a free port of the loopback, without limits and in a hurry unless `behaviour` says otherwise."""
     simulator = Simulator(
-        Account(ACCOUNT_SID, "+14155238886", sandbox=sandbox),
+        Account(ACCOUNT_SID, number, sandbox=sandbox),
         AUTH_TOKEN,
         join_words="silver-harbour",
         inbound_url=inbound_url,

@@ -12,19 +12,21 @@ from twilio_simulator.api import CUT, TwilioApi
 from twilio_simulator.content_api import content_app
 from twilio_simulator.control import control_app
 from twilio_simulator.resources import API_VERSION
+from twilio_simulator.senders_api import senders_app
 from twilio_simulator.simulator import Simulator
 
 
 def application(simulator: Simulator) -> ASGIApp:
-    """Twilio's two APIs, and beside them the page with its control API."""
-    messaging, content, control = TwilioApi(simulator), content_app(simulator), control_app(simulator)
+    """Twilio's three APIs, and beside them the page with its control API."""
+    messaging, control = TwilioApi(simulator), control_app(simulator)
+    others = {"v1": content_app(simulator), "v2": senders_app(simulator)}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         if path.startswith(f"/{API_VERSION}/"):
             await messaging(scope, receive, send)
         else:
-            await (content if path.startswith("/v1/") else control)(scope, receive, send)
+            await others.get(path[1:3], control)(scope, receive, send)
 
     return app
 

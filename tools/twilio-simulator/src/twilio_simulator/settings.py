@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     twilio_account_sid: str = Field(pattern=r"^AC[0-9a-f]{32}$")
     twilio_auth_token: SecretStr
     twilio_number: str = Field(default="+14155238886", pattern=r"^\+[1-9]\d{6,14}$")
+    twilio_trial: bool = Field(default=False, description="verified recipients only, 50 messages a day")
     twilio_sandbox: bool = Field(default=True, description="recipients must have joined")
     twilio_sandbox_join: str = Field(default="silver-harbour", description="the words after `join`")
     twilio_templates: dict[str, str] = Field(default={}, description="JSON: ContentSid → text with {{1}}")
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
             sid=self.twilio_account_sid,
             number=self.twilio_number,
             sandbox=self.twilio_sandbox,
+            trial=self.twilio_trial,
             templates={sid: Template(body) for sid, body in self.twilio_templates.items()},
         )
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from twilio_simulator.resources import Direction, Message, Status, new_sid
 from twilio_simulator.store import Store
 
 WELCOME = "You are all set! For three days the sandbox can send messages to you, and you can write to it."
+TRIAL_MESSAGES_A_DAY = 50
 ALWAYS_LATER = frozenset({codes.VALIDITY_EXPIRED})  # nobody can know it when the message is taken
 NOT_CONNECTED = "Your number {number} is not connected to the sandbox. To connect it, send: join {words}"
 
@@ -141,9 +143,13 @@ class Simulator:
         return taken
 
     def _take(self, order: Order, fault: Fault | None) -> Message | Refusal:
+        if self.account.status != "active":
+            return Refusal(codes.NOT_ACTIVE)
         if refusal := refusal_of(order, self.account):
             return refusal
         now = self.clock.now()
+        if self.account.trial and self._sent_since(now - timedelta(days=1)) >= TRIAL_MESSAGES_A_DAY:
+            return Refusal(codes.DAILY_LIMIT)
         departure = self._departure(order, now)
         if departure.error_code and departure.error_code not in self.behaviour.errors_by_callback | ALWAYS_LATER:
             return Refusal(departure.error_code)
@@ -153,6 +159,10 @@ class Simulator:
         self.store.record(message)
         self._progress.start(message, departure.wait_seconds + _seconds_until(order.send_at, now))
         return message
+
+    def _sent_since(self, moment: datetime) -> int:
+        recent = takewhile(lambda message: message.created_at > moment, self.store.newest())
+        return sum(message.direction is Direction.API for message in recent)
 
     def _departure(self, order: Order, now: datetime) -> Departure:
         phone = self.store.phone(number_of(order.to))

@@ -1,18 +1,23 @@
 """`itarent check`: does it work, and if not, what is to be done?"""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from api.phones import e164
 from itarent import local
 from itarent.check import system as systems
-from itarent.check.report import Report, Step, run
-from itarent.check.where import TWILIO, Where
-from itarent.environment import API, MATCHER, SENDER, WEBHOOK
+from itarent.check.probe import phone_of
+from itarent.check.report import Report, run
+from itarent.check.twilio import TwilioCheck, account_in_force, relevant_faults
+from itarent.check.where import TWILIO, Where, environments_of
+from itarent.environment import API, MATCHER, SENDER, SIMULATOR, WEBHOOK
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,6 +37,68 @@ def check() -> None:
 def _url(variable: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(envvar=variable, show_default="the local system")
     return option
+
+
+@app.command()
+def twilio(
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option(envvar="WHATSAPP_TEST_NUMBER", help="the phone that gets the test messages: +39333… or 333…"),
+    ] = None,
+    as_json: AsJson = False,
+    bootstrap_servers: Annotated[str, _url("KAFKA_BOOTSTRAP_SERVERS")] = "",
+    namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
+) -> None:
+    """Check settings, account, sender number and webhook, and send two test messages: directly, and by the system.
+
+    The settings are those of the system that runs on this machine, else those of the environment and `.env`.
+    """
+    found = None if bootstrap_servers else local.running()
+    environments = environments_of(found) if found else None
+    console = _console(as_json=as_json)
+    simulator = found.url(SIMULATOR) if found and found.twilio_is_simulated else ""
+
+    async def checked() -> Report:
+        async with contextlib.AsyncExitStack() as stack:
+            phone = _phone(to, ask=not simulator and not as_json)
+            if simulator:
+                phone = await stack.enter_async_context(phone_of(simulator, _token(found), phone))
+            check = TwilioCheck(
+                settings=account_in_force(environments),
+                faults=relevant_faults(environments),
+                to=phone,
+                where=_running(found, bootstrap_servers, namespace),
+                told=_teller(console),
+            )
+            return await run(check.steps(), console)
+
+    _end(checked(), as_json=as_json)
+
+
+def _phone(to: str | None, *, ask: bool) -> str | None:
+    """The phone that was given or is asked for, E.164."""
+    if to is None and ask and sys.stdin.isatty():
+        to = typer.prompt("A phone of yours for the test messages (Enter: none)", default="", show_default=False)
+    try:
+        return e164(to) if to else None
+    except ValueError as error:
+        typer.echo(f"--to {error}.", err=True)
+        raise typer.Exit(2) from error
+
+
+def _token(found: local.Local | None) -> str:
+    return found.credentials.auth_token if found else ""
+
+
+def _running(found: local.Local | None, bootstrap_servers: str, namespace: str) -> Where | None:
+    if found:
+        return Where.of(found)
+    return Where(bootstrap_servers, namespace, {}, {}) if bootstrap_servers else None
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda says: console.print(f"  {says}", style="dim", highlight=False, markup=False)
 
 
 @app.command()
@@ -67,8 +134,8 @@ def system(
         )
     )
     console = _console(as_json=as_json)
-    steps = systems.steps_of(where, to=to, fix=fix, told=lambda says: console.log(says, style="dim"))
-    _end(steps, console, as_json=as_json)
+    steps = systems.steps_of(where, to=_phone(to, ask=False), fix=fix, told=_teller(console))
+    _end(run(steps, console), as_json=as_json)
 
 
 def _given(by_name: Mapping[str, str]) -> dict[str, str]:
@@ -89,8 +156,8 @@ def _console(*, as_json: bool) -> Console:
     return Console(stderr=as_json, quiet=as_json)
 
 
-def _end(steps: Sequence[Step], console: Console, *, as_json: bool) -> None:
-    report: Report = asyncio.run(run(steps, console))
+def _end(checked: Coroutine[Any, Any, Report], *, as_json: bool) -> NoReturn:
+    report = asyncio.run(checked)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
     raise typer.Exit(0 if report.passed else 1)

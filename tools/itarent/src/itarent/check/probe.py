@@ -10,13 +10,15 @@ import datetime as dt
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from common.events import (
+    DirectMessageRequested,
+    DirectPurpose,
     Event,
     ListingPublished,
     MessageStatus,
@@ -76,7 +78,10 @@ async def travel(where: Where, to: str | None, told: Callable[[str], None]) -> l
                 "--to +39… : a number that has joined the sandbox, or written to your sender within 24 hours",
             )
         ]
-    async with _phone(where, to) as phone, Probe.among(where, phone, told) as probe:
+    async with (
+        phone_of(where.simulator, where.auth_token, to) as phone,
+        Probe.among(where.kafka, where.topics, phone, told) as probe,
+    ):
         try:
             return [await probe.travel()]
         except Stalled as stalled:
@@ -84,13 +89,13 @@ async def travel(where: Where, to: str | None, told: Callable[[str], None]) -> l
 
 
 @contextlib.asynccontextmanager
-async def _phone(where: Where, to: str | None) -> AsyncIterator[str]:
+async def phone_of(simulator_url: str, auth_token: str, to: str | None) -> AsyncIterator[str]:
     """The given phone; else one in the simulator, which is forgotten afterwards."""
     if to is not None:
         yield to
         return
     phone = f"+39333555{secrets.randbelow(100) + 900:04}"
-    async with connected(where.simulator, where.auth_token) as simulator:
+    async with connected(simulator_url, auth_token) as simulator:
         await simulator.join(phone, "itarent check")
         try:
             yield phone
@@ -100,48 +105,56 @@ async def _phone(where: Where, to: str | None) -> AsyncIterator[str]:
 
 @dataclass
 class Probe:
-    """A renter, a search and a listing for one question."""
+    """A renter who is there for one question; with a search and a listing where the question is about them."""
 
+    bootstrap_servers: str
     topics: Topics
     phone: str
     told: Callable[[str], None]
     publisher: Publisher
     follower: "Follower"
-    bootstrap_servers: str
     user_id: uuid.UUID = field(default_factory=uuid.uuid4)
     subscription_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    published: list[tuple[Topic, Event]] = field(default_factory=list)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def among(cls, where: Where, phone: str, told: Callable[[str], None]) -> AsyncIterator["Probe"]:
+    async def among(
+        cls, bootstrap_servers: str, topics: Topics, phone: str, told: Callable[[str], None]
+    ) -> AsyncIterator["Probe"]:
         """A probe that takes back what it published."""
         async with (
-            Publisher.connected(where.kafka, SOURCE) as publisher,
-            Follower.of(where.kafka, where.topics) as follower,
+            Publisher.connected(bootstrap_servers, SOURCE) as publisher,
+            Follower.of(bootstrap_servers, topics) as follower,
         ):
-            probe = cls(where.topics, phone, told, publisher, follower, where.kafka)
+            probe = cls(bootstrap_servers, topics, phone, told, publisher, follower)
             try:
                 yield probe
             finally:
-                await probe.vanish()
+                await probe._take_back()
 
     async def travel(self) -> Finding:
-        """Publish, and follow the listing to its end.
+        """Publish a search and a listing, and follow the listing to its end.
 
         Raises:
             Stalled: it got no further in time.
         """
-        self.told("a renter is introduced to the sender")
-        await self._introduce()
+        await self._publish(self.topics.subscriptions, SubscriptionSaved(subscription=self._subscription()))
+        await self.introduce()
         began = time.monotonic()
         requested = await self._until_matched()
         matched = time.monotonic() - began
-        self.told(f"matched after {matched:.1f} s; on its way to the phone")
-        status = await self._until_arrived(requested)
-        return ok(f"matched after {matched:.1f} s, {status} after {time.monotonic() - began:.1f} s")
+        self.told(f"matched after {matched:.1f} s, on its way to the phone")
+        report = await self.until_arrived(requested.notification_id)
+        return ok(f"matched after {matched:.1f} s, {report.status} after {time.monotonic() - began:.1f} s")
 
-    async def _introduce(self) -> None:
-        """Publish renter and search, and wait until the sender knows the renter."""
+    async def introduce(self) -> None:
+        """Publish the renter, and wait until the sender knows of it.
+
+        Raises:
+            Stalled: the sender does not read.
+        """
+        self.told("the sender is told of the recipient")
         recipient = Recipient(
             user_id=self.user_id,
             revision=1,
@@ -150,21 +163,58 @@ class Probe:
             interval_seconds=0,
             window_opened_at=dt.datetime.now(dt.UTC),
         )
-        subscription = Subscription(
-            subscription_id=self.subscription_id,
-            user_id=self.user_id,
-            revision=1,
-            name="itarent check",
-            alerts=frozenset({Alert.NEW}),
-            search=Search(places=(InComune(code=NOWHERE),)),
-        )
-        await self.publisher.publish(self.topics.subscriptions, [SubscriptionSaved(subscription=subscription)])
-        await self.publisher.publish(self.topics.recipients, [RecipientSaved(recipient=recipient)])
+        await self._publish(self.topics.recipients, RecipientSaved(recipient=recipient))
         if not await self._has_read("sender", self.topics.recipients):
             raise Stalled(
                 f"the sender did not read {self.topics.recipients.name} within {HEARD_WITHIN_S:.0f} s",
                 "Look into the log of the sender.",
             )
+
+    async def ask_for_test(self) -> uuid.UUID:
+        """Ask for a test message, as POST /api/v1/whatsapp/test does; the notification's id."""
+        request = DirectMessageRequested(
+            notification_id=uuid.uuid4(),
+            user_id=self.user_id,
+            purpose=DirectPurpose.TEST,
+            requested_at=dt.datetime.now(dt.UTC),
+        )
+        await self.publisher.publish(self.topics.notifications, [request])
+        return request.notification_id
+
+    async def until_arrived(
+        self, notification_id: uuid.UUID, wanted: Collection[MessageStatus] = ARRIVED
+    ) -> MessageStatusReported:
+        """The report that the message has one of the wanted statuses.
+
+        Raises:
+            Stalled: it has not in time, or never will.
+        """
+        last = "nothing"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DELIVERED_WITHIN_S):
+                async for report in self.follower.reports_about(notification_id):
+                    if isinstance(report, NotificationSettled):
+                        raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
+                    if report.status in GONE_WRONG:
+                        advice = advice_of(report.error_code)
+                        raise Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
+                    if report.status in wanted:
+                        return report
+                    last = report.status
+                    self.told(f"the message is {last}")
+        raise Stalled(
+            f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
+            "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
+        )
+
+    async def _publish(self, topic: Topic, event: Event) -> None:
+        self.published.append((topic, event))
+        await self.publisher.publish(topic, [event])
+
+    async def _take_back(self) -> None:
+        """A tombstone for each key, the search's first: nobody is to be told of the listing's end."""
+        for topic, key in dict.fromkeys((topic, event.key) for topic, event in self.published):
+            await self.publisher.publish_encoded([tombstone(topic, key)])
 
     async def _has_read(self, group: str, topic: Topic) -> bool:
         ends = await self.follower.ends(topic)
@@ -180,7 +230,7 @@ class Probe:
     async def _until_matched(self) -> NotificationRequested:
         """Publish the listing until it is matched: the matcher may not have heard of the search yet."""
         for version in range(1, MOST_VERSIONS + 1):
-            await self.publisher.publish(self.topics.listings, [ListingPublished(listing=self._listing(version))])
+            await self._publish(self.topics.listings, ListingPublished(listing=self._listing(version)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(MATCHED_WITHIN_S):
                     return await self.follower.notification_for(self.user_id)
@@ -189,25 +239,14 @@ class Probe:
             "Look into the log of the matcher.",
         )
 
-    async def _until_arrived(self, requested: NotificationRequested) -> MessageStatus:
-        last = "nothing"
-        try:
-            async with asyncio.timeout(DELIVERED_WITHIN_S):
-                async for report in self.follower.reports_about(requested):
-                    if isinstance(report, NotificationSettled):
-                        raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
-                    if report.status in GONE_WRONG:
-                        advice = advice_of(report.error_code)
-                        raise Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
-                    if report.status in ARRIVED:
-                        return report.status
-                    last = report.status
-                    self.told(f"the message is {last}")
-        except TimeoutError:
-            pass
-        raise Stalled(
-            f"the message was not delivered within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
-            "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
+    def _subscription(self) -> Subscription:
+        return Subscription(
+            subscription_id=self.subscription_id,
+            user_id=self.user_id,
+            revision=1,
+            name="itarent check",
+            alerts=frozenset({Alert.NEW}),
+            search=Search(places=(InComune(code=NOWHERE),)),
         )
 
     def _listing(self, version: int) -> Listing:
@@ -222,13 +261,6 @@ class Probe:
             position=Position(latitude=0, longitude=0),
             rent=Rent(amount_cents=1_00, per=RentUnit.MONTH, spese=SpeseTerm.EXCLUDED),
         )
-
-    async def vanish(self) -> None:
-        """Take everything back: the search first, so that the listing's end is told to nobody."""
-        topics = self.topics
-        await self.publisher.publish_encoded([tombstone(topics.subscriptions, str(self.subscription_id))])
-        await self.publisher.publish_encoded([tombstone(topics.listings, f"{SOURCE}:{self.user_id}")])
-        await self.publisher.publish_encoded([tombstone(topics.recipients, str(self.user_id))])
 
 
 def _why(detail: str) -> str:
@@ -269,16 +301,16 @@ class Follower:
                 return event
         raise AssertionError("a topic has no end")
 
-    async def reports_about(self, requested: NotificationRequested) -> AsyncIterator[Told]:
+    async def reports_about(self, notification_id: uuid.UUID) -> AsyncIterator[Told]:
         """What becomes of a notification: of the message that tells it, or that there is none."""
         mine: set[uuid.UUID | None] = set()
         strangers: list[MessageStatusReported] = []  # a callback may be published before the sender says whose it is
         async for event in self._events(self._topics.message_statuses, MessageStatusReported, NotificationSettled):
             match event:
-                case NotificationSettled(notification_id=requested.notification_id):
+                case NotificationSettled() if event.notification_id == notification_id:
                     yield event
                 case MessageStatusReported():
-                    if requested.notification_id in event.notification_ids:
+                    if notification_id in event.notification_ids:
                         mine.add(event.message_id)
                     strangers.append(event)
                 case _:

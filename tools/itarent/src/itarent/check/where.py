@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.topics import Topics
-from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR
+from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR, environments
 from itarent.local import Local
 
 ROLES = (API, MATCHER, SENDER)
@@ -41,3 +41,8 @@ class Where:
             auth_token=local.credentials.auth_token,
             logs=str(local.home / "logs"),
         )
+
+
+def environments_of(local: Local) -> dict[str, dict[str, str]]:
+    """What the local system tells each service, by name."""
+    return environments(local.addresses, local.credentials, local.namespace)
