@@ -24,23 +24,23 @@ def test_secrets_are_drawn_once_and_readable_by_their_owner_alone(tmp_path: Path
 def test_nothing_stray_of_the_callers_environment_reaches_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_EDGE", "sydney")
     monkeypatch.setenv("WHATSAPP_WEBHOOK_VERIFY_TOKEN", "stray")
-    told = environments(ADDRESSES, Credentials(), "itarent")
+    told = environments(ADDRESSES, Credentials())
     assert set(told) == {SIMULATOR, *SERVICES}
     assert not any("TWILIO_EDGE" in env or "stray" in env.values() for env in told.values())
 
 
 def test_every_address_that_twilio_is_given_carries_the_token_that_the_webhook_demands() -> None:
-    told = environments(ADDRESSES, Credentials(), "itarent")
+    told = environments(ADDRESSES, Credentials())
     demanded = told["status-webhook"]["WHATSAPP_WEBHOOK_VERIFY_TOKEN"]
     assert told["sender"]["WHATSAPP_WEBHOOK_VERIFY_TOKEN"] == demanded
     assert told[SIMULATOR]["INBOUND_WEBHOOK_URL"].endswith(f"/twilio/inbound?t={demanded}")
 
 
 def test_no_service_is_told_the_database_administrators_password() -> None:
-    told = environments(ADDRESSES, Credentials(), "itarent")
+    told = environments(ADDRESSES, Credentials())
     assert not any("postgres:admin" in value for env in told.values() for value in env.values())
 
 
 def test_the_account_in_the_address_of_twilio_is_the_account_of_the_settings() -> None:
-    sender = environments(ADDRESSES, Credentials(), "itarent")["sender"]
+    sender = environments(ADDRESSES, Credentials())["sender"]
     assert f"/Accounts/{sender['WHATSAPP_BUSINESS_ACCOUNT_ID']}/Messages.json" in sender["WHATSAPP_API_URL"]

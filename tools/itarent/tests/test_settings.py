@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from itarent.cli import app
-from itarent.environment import SERVICES
-from itarent.settings import SETTINGS
+from itarent.environment import SERVICES, SETTINGS
 
 ACCOUNT = "AC0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 TOKEN = "9b3c5d7e1f2a4b6c8d0e9b3c5d7e1f2a"

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import importlib.metadata
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final
 
 import uvicorn
 import uvloop
-from prometheus_client import make_asgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -20,11 +22,20 @@ from common.kafka import BackOff
 VERSION: Final = importlib.metadata.version("itarent-common")
 """Of this system: its members are released together."""
 
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a service until it is told to stop (SIGINT, SIGTERM)."""
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(main)
+    """Run a service until it is told to stop (SIGINT, SIGTERM), also while it is still starting."""
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        uvloop.run(_until_told_to_stop(main))
+
+
+async def _until_told_to_stop(main: Coroutine[Any, Any, None]) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
+    for each in STOPPING:
+        loop.add_signal_handler(each, task.cancel)
+    await task
 
 
 async def serve(app: ASGIApp, host: str, port: int, *, proxies: str = "127.0.0.1") -> None:
@@ -47,13 +58,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Uvicorn raises the signal again when it has stopped: that would end the process before it has tidied up."""
         loop = asyncio.get_running_loop()
-        stopping = (signal.SIGINT, signal.SIGTERM)
-        for each in stopping:
+        for each in STOPPING:
             loop.add_signal_handler(each, self.handle_exit, each, None)
         try:
             yield
         finally:
-            for each in stopping:
+            for each in STOPPING:
                 loop.remove_signal_handler(each)
 
 
@@ -75,6 +85,7 @@ def health_routes(
     """`/healthz`: 200 while `healthy()`, else 503; the body tells more. `/metrics`: Prometheus.
 
     A line that is stopped is told with 200: to be started anew by itself would only fill the dead letters.
+    Where several processes serve one port, PROMETHEUS_MULTIPROC_DIR names the directory in which their metrics add up.
     """
 
     async def healthz(_request: Request) -> JSONResponse:
@@ -83,4 +94,12 @@ def health_routes(
         body = {"status": status, "version": VERSION, "stopped_lines": stopped, **told()}
         return JSONResponse(body, status_code=200 if working else 503)
 
-    return [Route("/healthz", healthz), Mount("/metrics", make_asgi_app())]
+    return [Route("/healthz", healthz), Mount("/metrics", make_asgi_app(_registry()))]
+
+
+def _registry() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    every_process = CollectorRegistry()
+    MultiProcessCollector(every_process)  # type: ignore[no-untyped-call]
+    return every_process

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from common.settings import TwilioAccount, load
-from itarent.environment import SIMULATOR, WHATSAPP_NUMBER
+from itarent.environment import SENDER
 from itarent.local import running
 from sender.twilio import Twilio
 
@@ -26,14 +26,8 @@ def twilio_account() -> TwilioAccount:
     local = running()
     if local is None or not local.twilio_is_simulated:
         return load(Account)
-    account_sid = local.credentials.account_sid
-    return Account(
-        whatsapp_api_url=f"{local.url(SIMULATOR)}/2010-04-01/Accounts/{account_sid}/Messages.json",
-        whatsapp_api_token=local.credentials.auth_token,
-        whatsapp_phone_number_id=f"whatsapp:{WHATSAPP_NUMBER}",
-        whatsapp_business_account_id=account_sid,
-        webhook_public_url=None,
-    )
+    told = local.environment_of(SENDER)
+    return Account.model_validate({name: told[name.upper()] for name in Account.model_fields if name.upper() in told})
 
 
 @contextlib.asynccontextmanager

@@ -13,20 +13,24 @@ from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.message import message
 from itarent.sandbox import sandbox
+from itarent.serving import api
 from itarent.settings import settings
 from itarent.templates.cli import app as templates
 from itarent.up import up
+from itarent.worker import worker
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Italian rental alerts over WhatsApp.")
 app.command()(up)
+app.command()(worker)
+app.command()(api)
 app.command()(demo)
 app.command("test")(check_and_test)
 app.command()(settings)
+app.command()(sandbox)
+app.command()(message)
 app.command()(lock)
 app.command()(audit)
 app.command()(budget)
-app.command()(sandbox)
-app.command()(message)
 app.add_typer(listings, name="listings")
 app.add_typer(check, name="check")
 app.add_typer(dlq, name="dlq")

@@ -9,13 +9,13 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from itarent.local import AlreadyRunning
+from itarent.refusal import Refusal
 from local_servers.home import InUse
 from local_servers.kafka_jars import JarDiffers
 from local_servers.ports import NoFreePort
 from local_servers.processes import DidNotStart
 
-REFUSALS = (AlreadyRunning, DidNotStart, InUse, JarDiffers, NoFreePort, PermissionError)
+REFUSALS = (Refusal, DidNotStart, InUse, JarDiffers, NoFreePort, PermissionError)
 """Errors whose message says what to do: shown without a traceback."""
 
 

@@ -11,8 +11,9 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from itarent.credentials import Credentials
-from itarent.environment import API, SIMULATOR, Addresses
+from itarent.environment import API, SIMULATOR, Addresses, environments
 from itarent.project import PROJECT
+from itarent.refusal import Refusal
 from local_servers.home import home_of, private_directory, write_secret
 
 FILE: Final = "system.json"
@@ -38,6 +39,9 @@ class Local(BaseModel, frozen=True):
     runs: frozenset[str]
     """What this system has started itself and keeps running: services, and the simulator where Twilio is simulated."""
 
+    given: dict[str, str] = {}
+    """Settings of the operator's that went before those drawn for it."""
+
     @property
     def addresses(self) -> Addresses:
         return Addresses(self.kafka, self.postgres, self.ports)
@@ -58,12 +62,16 @@ class Local(BaseModel, frozen=True):
         """The base URL of a service, or of the simulator."""
         return self.addresses.url(name)
 
+    def environment_of(self, name: str) -> dict[str, str]:
+        """What this system tells a service, or would tell it."""
+        return environments(self.addresses, self.credentials, self.given)[name]
+
     def log(self, name: str) -> Path:
         """What a service says."""
         return self.home / "logs" / f"{name}.log"
 
 
-class AlreadyRunning(Exception):  # noqa: N818 - named by what is the case
+class AlreadyRunning(Refusal):
     """A system already runs in this home."""
 
     def __init__(self, home: Path, pid: str) -> None:

@@ -1,36 +1,22 @@
 """`itarent settings`: what is in force for each service, where it comes from, and what is wrong with it."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from dotenv import dotenv_values
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.settings import ApiSettings
-from common.settings import ServiceSettings, SettingFault, SettingInForce, faults_of, in_force
+from common.settings import SettingFault, SettingInForce, faults_of, in_force
 from itarent import local
 from itarent.credentials import Credentials
-from itarent.environment import API, LOOPBACK, MATCHER, SENDER, SERVICES, WEBHOOK, Addresses, environments
+from itarent.environment import LOOPBACK, SERVICES, SETTINGS, Addresses, environments
+from itarent.given import OneServerOnly, given_in
 from itarent.system import KAFKA, POSTGRES, PREFERRED_PORTS
-from matcher.settings import Settings as MatcherSettings
-from sender.settings import Settings as SenderSettings
-from status_webhook.settings import Settings as WebhookSettings
-
-SETTINGS: Final[Mapping[str, type[ServiceSettings]]] = MappingProxyType(
-    {API: ApiSettings, MATCHER: MatcherSettings, SENDER: SenderSettings, WEBHOOK: WebhookSettings}
-)
-
-OF_ITS_OWN: Final = frozenset(
-    {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_INSTANCE_ID", "DATABASE_URL", "HTTP_HOST", "HTTP_PORT"}
-)
-"""What a local system gives each process, whatever the operator has set."""
 
 
 @dataclass(frozen=True)
@@ -72,25 +58,13 @@ def told_to(services: Sequence[str]) -> dict[str, Told]:
 
 def _drawn() -> Mapping[str, Mapping[str, str]]:
     """What a local system tells each service; nothing where the operator's own Kafka is used."""
-    set_here = _set_here()
-    if found := local.running():
-        told = environments(found.addresses, found.credentials, found.namespace)
-    elif "KAFKA_BOOTSTRAP_SERVERS" in set_here:
+    try:
+        given = given_in(Path.cwd())
+    except OneServerOnly:
         return {}
-    else:
-        told = environments(_addresses_to_be(), Credentials(), "itarent")
-    return {name: told[name] | _of(name, set_here) for name in SERVICES}
-
-
-def _set_here() -> dict[str, str]:
-    """By the operator, for whatever: in .env, and in the environment, which goes before it."""
-    everything = {**dotenv_values(".env"), **os.environ}
-    return {name.upper(): value for name, value in everything.items() if value}
-
-
-def _of(service: str, set_here: Mapping[str, str]) -> dict[str, str]:
-    names = {field.upper() for field in SETTINGS[service].model_fields} - OF_ITS_OWN
-    return {name: set_here[name] for name in names & set_here.keys()}
+    if found := local.running():
+        return environments(found.addresses, found.credentials, given.settings)
+    return {} if given.servers else environments(_addresses_to_be(), Credentials(), given.settings)
 
 
 def _addresses_to_be() -> Addresses:

@@ -1,45 +1,75 @@
 """The whole system as local processes: PostgreSQL, Kafka, the Twilio simulator, the four services."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
+from aiokafka.errors import KafkaConnectionError
 
 from common.kafka import create_topics
+from common.settings import SettingFault, faults_of
 from common.topics import Topics
 from itarent.credentials import Credentials
-from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR, WEBHOOK, Addresses, environments
+from itarent.environment import (
+    API,
+    MATCHER,
+    NOTHING,
+    SENDER,
+    SERVICES,
+    SETTINGS,
+    SIMULATOR,
+    WEBHOOK,
+    Addresses,
+    environments,
+    ports_named_by,
+    simulates_twilio,
+)
+from itarent.given import Servers
 from itarent.local import Local, alone_in, announced
 from itarent.project import PROJECT
+from itarent.refusal import Refusal
 from itarent.supervision import Ended, Program, Service, running_services
 from local_servers.home import home_of, private_directory
 from local_servers.kafka import running_kafka
-from local_servers.ports import free_ports
+from local_servers.ports import LOOPBACK, free_ports
 from local_servers.postgres import running_postgres
 from local_servers.progress import Progress, no_progress
 from provisioning.database import prepare_database
 
 DATABASE = "itarent"
+NAMESPACE: Final = "itarent"
 KAFKA, POSTGRES = "kafka", "postgres"
 PREFERRED_PORTS: Mapping[str, int] = MappingProxyType(
     {POSTGRES: 5432, KAFKA: 9092, SIMULATOR: 4010, API: 8000, MATCHER: 8001, SENDER: 8002, WEBHOOK: 8003}
 )
 ANY_PORTS: Mapping[str, int] = MappingProxyType(dict.fromkeys(PREFERRED_PORTS, 0))
 NO_OVERRIDES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
 class System:
     """A running system: where everything is, and its services to look at, kill, stop and start."""
 
-    home: Path
-    addresses: Addresses
+    local: Local
     credentials: Credentials
     topics: Topics
-    services: Mapping[str, Service]  # the simulator and the four services, by name
+    services: Mapping[str, Service]  # by name; with the simulator where Twilio is simulated
+
+    @property
+    def home(self) -> Path:
+        return self.local.home
+
+    @property
+    def addresses(self) -> Addresses:
+        return self.local.addresses
 
     def url(self, name: str) -> str:
         """The base URL of the simulator or a service."""
@@ -48,6 +78,37 @@ class System:
     def database_url(self, role: str) -> str:
         """The database, as the role of a service."""
         return self.addresses.database_url(role, self.credentials)
+
+
+class FaultySettings(Refusal):
+    """Settings that a service would refuse; a line for each fault."""
+
+    def __init__(self, faults: Collection[SettingFault]) -> None:
+        super().__init__("\n".join(dict.fromkeys(map(str, faults))))
+
+
+class PortTaken(Refusal):
+    """A setting names a port of this machine, and somebody else listens there."""
+
+    def __init__(self, setting: str, port: int) -> None:
+        super().__init__(f"{setting} names port {port} of this machine, which is taken: stop what listens there.")
+
+
+class ServerAway(Refusal):
+    """A server of the operator's cannot be used."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting}: {problem}. Start that server, or unset the setting to have one started here.")
+
+
+class NoAdministrator(Refusal):
+    """The role of DATABASE_URL cannot give each service a role and a schema of its own."""
+
+    def __init__(self, error: asyncpg.InsufficientPrivilegeError) -> None:
+        super().__init__(
+            f"DATABASE_URL: {error}. Give the URL of the database's administrator: each service gets a role of its "
+            "own. Where the roles exist already, start each service by itself: `.venv/bin/python -m sender`."
+        )
 
 
 def downloads() -> Path:
@@ -59,7 +120,9 @@ def downloads() -> Path:
 async def running_system(
     home: Path,
     *,
-    namespace: str = "itarent",
+    given: Mapping[str, str] = NOTHING,
+    servers: Servers | None = None,
+    names: Collection[str] = SERVICES,
     ports: Mapping[str, int] = PREFERRED_PORTS,
     overrides: Mapping[str, Mapping[str, str]] = NO_OVERRIDES,
     durable: bool = True,
@@ -68,65 +131,151 @@ async def running_system(
 ) -> AsyncIterator[System]:
     """Start everything in `home` and stop it in reverse order; data of an earlier start is found again.
 
-    `ports` that are taken give way to the next free ones, 0 is any. `overrides` are environment variables by the
-    name of the process that gets them.
+    `given` are settings that go before those drawn here; `servers` are used in place of own ones; of the services
+    only those in `names` are started. `ports` that are taken give way to the next free ones, 0 is any. `overrides` are
+    environment variables by the name of the process that gets them.
 
     Raises:
         AlreadyRunning: another process runs a system in this home.
+        FaultySettings, PortTaken: what is given cannot be used.
         DidNotStart: a server or a service did not; the message shows its log.
     """
-    with alone_in(home), contextlib.ExitStack() as servers:
+    with alone_in(home), contextlib.ExitStack() as started:
         credentials = Credentials.kept_in(home)
-        free = free_ports(ports)
-        admin_url = servers.enter_context(
-            running_postgres(
-                home / POSTGRES, downloads=downloads(), port=free[POSTGRES], durable=durable, progress=progress
-            )
-        )
-        database_url = await _prepare_database(admin_url, credentials)
-        bootstrap = servers.enter_context(
-            running_kafka(home / KAFKA, downloads=downloads(), port=free[KAFKA], progress=progress)
-        )
+        free = _free_ports(ports, given, names)
+        _refuse_faults(environments(_unstarted(free), credentials, given), names)
+        with _interruptible():
+            servers = servers or started.enter_context(_own_servers(home, free, durable=durable, progress=progress))
+        namespace = given.get("KAFKA_NAMESPACE", NAMESPACE)
         topics = Topics.within(namespace)
-        await create_topics(bootstrap, topics)
-        addresses = Addresses(bootstrap, database_url, {name: free[name] for name in (SIMULATOR, *SERVICES)})
-        programs = _programs(addresses, environments(addresses, credentials, namespace), overrides)
-        progress("Starting the services", 0, len(programs))
+        await _prepare(servers, credentials, topics)
+        runs = [*([SIMULATOR] if simulates_twilio(given) else []), *(name for name in SERVICES if name in names)]
+        local = Local(
+            home=home,
+            kafka=servers.kafka,
+            postgres=servers.database_url,
+            namespace=namespace,
+            ports={name: free[name] for name in (SIMULATOR, *SERVICES)},
+            runs=frozenset(runs),
+            given=dict(given),
+        )
+        programs = _programs(local, environments(local.addresses, credentials, given), runs, overrides)
         async with running_services(programs, home, on_ended=on_ended, progress=progress) as services:
-            local = Local(
-                home=home,
-                kafka=addresses.kafka,
-                postgres=addresses.postgres,
-                namespace=namespace,
-                ports=dict(addresses.ports),
-                runs=frozenset(services),
-            )
             with announced(local):
-                yield System(home, addresses, credentials, topics, services)
+                yield System(local, credentials, topics, services)
+
+
+@contextlib.asynccontextmanager
+async def running_beside(
+    local: Local,
+    names: Collection[str],
+    *,
+    given: Mapping[str, str] = NOTHING,
+    progress: Progress = no_progress,
+    on_ended: Callable[[Ended], None] = lambda _: None,
+) -> AsyncIterator[dict[str, Service]]:
+    """Start services that a running system has left out.
+
+    Raises:
+        FaultySettings: what is given cannot be used.
+        DidNotStart: a service did not; the message shows its log.
+    """
+    environment = environments(local.addresses, local.credentials, {**local.given, **given})
+    _refuse_faults(environment, names)
+    programs = _programs(local, environment, names, NO_OVERRIDES)
+    async with running_services(programs, local.home, on_ended=on_ended, progress=progress) as services:
+        yield services
+
+
+def _free_ports(preferred: Mapping[str, int], given: Mapping[str, str], names: Collection[str]) -> dict[str, int]:
+    """A port for each process. One that a setting names is that one or none."""
+    named = ports_named_by(given)
+    free = free_ports({**preferred, **{name: port for name, (_, port) in named.items()}})
+    for name, (setting, port) in named.items():
+        if free[name] != port:
+            if name in (SIMULATOR, *names):
+                raise PortTaken(setting, port)
+            free[name] = port  # whoever listens there is what the setting means
+    return free
+
+
+def _unstarted(free: Mapping[str, int]) -> Addresses:
+    """Where everything is going to be."""
+    return Addresses(f"{LOOPBACK}:{free[KAFKA]}", f"postgresql://{LOOPBACK}:{free[POSTGRES]}/{DATABASE}", free)
+
+
+def _refuse_faults(environment: Mapping[str, Mapping[str, str]], names: Collection[str]) -> None:
+    faults = [fault for name in SERVICES if name in names for fault in faults_of(SETTINGS[name], environment[name])]
+    if faults:
+        raise FaultySettings(faults)
+
+
+@contextlib.contextmanager
+def _own_servers(home: Path, ports: Mapping[str, int], *, durable: bool, progress: Progress) -> Iterator[Servers]:
+    postgres, kafka = home / POSTGRES, home / KAFKA
+    with (
+        running_postgres(
+            postgres, downloads=downloads(), port=ports[POSTGRES], durable=durable, progress=progress
+        ) as admin_url,
+        running_kafka(kafka, downloads=downloads(), port=ports[KAFKA], progress=progress) as bootstrap,
+    ):
+        yield Servers(bootstrap, f"{admin_url.rpartition('/')[0]}/{DATABASE}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a signal that stops the system take effect at once in a block that keeps the event loop waiting."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise asyncio.CancelledError
+
+    before = {number: signal.signal(number, interrupt) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _programs(
-    addresses: Addresses, environment: Mapping[str, Mapping[str, str]], overrides: Mapping[str, Mapping[str, str]]
+    local: Local,
+    environment: Mapping[str, Mapping[str, str]],
+    names: Collection[str],
+    overrides: Mapping[str, Mapping[str, str]],
 ) -> list[Program]:
     return [
         Program(
             name=name,
             module=name.replace("-", "_"),
-            url=addresses.url(name),
+            url=local.url(name),
             env={**environment[name], **overrides.get(name, {})},
         )
-        for name in (SIMULATOR, *SERVICES)
+        for name in names
     ]
 
 
-async def _prepare_database(admin_url: str, credentials: Credentials) -> str:
-    """Create the database, roles, schemas and tables that are missing; returns the administrator's URL of it."""
-    connection = await asyncpg.connect(admin_url)
+async def _prepare(servers: Servers, credentials: Credentials, topics: Topics) -> None:
+    """Create the topics, the database, its roles, schemas and tables, where they are missing."""
     try:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
-            await connection.execute(f'CREATE DATABASE "{DATABASE}"')
-    finally:
-        await connection.close()
-    database_url = f"{admin_url.rpartition('/')[0]}/{DATABASE}"
-    await prepare_database(database_url, credentials.database_passwords)
-    return database_url
+        await create_topics(servers.kafka, topics)
+    except KafkaConnectionError:
+        raise ServerAway("KAFKA_BOOTSTRAP_SERVERS", f"no Kafka answers at {servers.kafka}") from None
+    try:
+        await _create_database(servers.database_url)
+        await prepare_database(servers.database_url, credentials.database_passwords)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NoAdministrator(error) from None
+    except (OSError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise ServerAway("DATABASE_URL", str(error)) from None
+
+
+async def _create_database(url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        await (await asyncpg.connect(url)).close()
+    except asyncpg.InvalidCatalogNameError:
+        connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+        try:
+            await connection.execute(f'CREATE DATABASE "{parts.path.strip("/")}"')
+        finally:
+            await connection.close()

@@ -38,11 +38,11 @@ class Where:
             databases={role: local.addresses.database_url(role, local.credentials) for role in ROLES},
             twilio=local.url(SIMULATOR) if local.twilio_is_simulated else TWILIO,
             simulator=local.url(SIMULATOR) if local.twilio_is_simulated else "",
-            auth_token=local.credentials.auth_token,
+            auth_token=local.environment_of(SENDER).get("WHATSAPP_API_TOKEN", ""),
             logs=str(local.home / "logs"),
         )
 
 
 def environments_of(local: Local) -> dict[str, dict[str, str]]:
     """What the local system tells each service, by name."""
-    return environments(local.addresses, local.credentials, local.namespace)
+    return environments(local.addresses, local.credentials, local.given)

@@ -87,7 +87,7 @@ async def _actors(system: System) -> AsyncIterator[tuple[httpx.AsyncClient, Simu
 
 async def _show(system: System, console: Console, api: httpx.AsyncClient, market: Market, pace: float) -> None:
     film, seen = Film(), Seen()
-    tell(console, to_look_at(system))
+    tell(console, to_look_at(system.local))
     async with (
         Publisher.connected(system.addresses.kafka, "demo") as publisher,
         in_background(

@@ -1,0 +1,5 @@
+import sys
+
+from itarent.cli import app
+
+app(["check", "system", *sys.argv[1:]])
