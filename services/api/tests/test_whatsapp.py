@@ -4,8 +4,10 @@ import datetime as dt
 from typing import Any
 
 from common.events import DirectMessageRequested, DirectPurpose, RecipientSaved
+from common.topics import Topics
+from testkit.servers import Database
 
-from .conftest import PHONE, Api, inbound
+from .conftest import PHONE, Api, api_settings, inbound, resting_api
 
 ANOTHER_PHONE = "+393335550102"
 
@@ -115,6 +117,22 @@ async def test_the_test_endpoint_is_no_relay(api: Api) -> None:
     assert [await test(), await test(phone_number="333 555 0101"), await test()] == [202, 202, 202]
     assert await test() == 429
     assert await purposes(api) == [DirectPurpose.LINKED, *[DirectPurpose.TEST] * 3]
+
+
+async def test_while_sending_is_off_what_would_be_sent_is_refused_with_the_setting_named(
+    kafka: str, topics: Topics, database: Database
+) -> None:
+    off = api_settings(kafka, topics, database, whatsapp_enabled=False, whatsapp_phone_number_id="")
+    async with resting_api(off) as api:
+        renter = await api.renter()
+        to_phone = {"phone_number": PHONE, "proof": "to_phone"}
+        for path, sent in (("/whatsapp/test", {}), ("/whatsapp/link", to_phone)):
+            refused = await renter.call("POST", path, json=sent)
+            assert refused.status_code == 409
+            assert refused.json()["type"].endswith("sending-is-off")
+            assert "WHATSAPP_ENABLED" in refused.json()["detail"]
+        assert (await renter.call("GET", "/whatsapp/status")).status_code == 200
+        assert await purposes(api) == []
 
 
 async def test_stop_stops_and_start_starts_in_three_languages(api: Api) -> None:

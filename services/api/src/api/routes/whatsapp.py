@@ -122,7 +122,10 @@ def _proof(settings: ApiSettings, asked_for: Proof | None) -> Proof:
             'Nobody can write to us yet, since WEBHOOK_PUBLIC_URL is not set: use "proof": "to_phone".',
             kind="cannot-be-written-to",
         )
-    return asked_for or (Proof.FROM_PHONE if settings.hears_people else Proof.TO_PHONE)
+    proof = asked_for or (Proof.FROM_PHONE if settings.hears_people else Proof.TO_PHONE)
+    if proof is Proof.TO_PHONE:
+        _check_sending(settings)
+    return proof
 
 
 async def _claim(services: Services, caller: Recipient, phone: str, proof: Proof) -> None:
