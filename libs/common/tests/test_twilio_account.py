@@ -181,6 +181,8 @@ def test_the_environment_of_a_local_system_is_told_apart_from_what_the_operator_
 def test_a_secret_in_the_wrong_variable_is_not_shown() -> None:
     told = shown(in_force(Settings, GOOD | {"WHATSAPP_BUSINESS_ACCOUNT_ID": TOKEN}))
     assert told["WHATSAPP_BUSINESS_ACCOUNT_ID"][0] == "*** (32 characters)"
+    told = shown(in_force(Settings, GOOD | {"WHATSAPP_BUSINESS_ACCOUNT_ID": "your_account_sid"}))
+    assert told["WHATSAPP_BUSINESS_ACCOUNT_ID"][0] == "*** (its example value)"
 
 
 def test_the_password_in_an_address_is_not_shown() -> None:

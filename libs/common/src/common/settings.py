@@ -130,12 +130,12 @@ def _shown(value: object, *, hidden: bool) -> str:
     text = str(value.get_secret_value() if isinstance(value, SecretStr) else "" if value is None else value)
     if not text:
         return "not set"
-    if hidden and not EXAMPLES.search(text):
-        return f"*** ({len(text)} characters)"
-    return PASSWORD.sub(r"\1***@", text)
+    if hidden:
+        return "*** (its example value)" if EXAMPLES.search(text) else f"*** ({len(text)} characters)"
+    return _PASSWORD.sub(r"\1***@", text)
 
 
-PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 
 
 def _faults_in(settings: type[BaseSettings], error: ValidationError | SettingsError) -> list[SettingFault]:
@@ -173,9 +173,8 @@ _PROBLEMS: Final[Mapping[str, str]] = {
     "enum": "it must be one of {expected}",
     "literal_error": "it must be one of {expected}",
     "json_invalid": "it is not JSON",
-    "value_error": "{error}",
 }
-"""Pydantic's kinds of errors in our words."""
+"""Pydantic's kinds of errors in our words. The text of a ValueError is not among them: it may quote the value."""
 
 
 def _refuse(faults: list[SettingFault]) -> NoReturn:
