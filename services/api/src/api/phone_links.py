@@ -32,7 +32,7 @@ from common.topics import Topic
 if TYPE_CHECKING:
     from common.outbox import Connection
 
-CLAIM_VALID_FOR: Final = dt.timedelta(minutes=15)
+CLAIM_VALID_FOR: Final = dt.timedelta(minutes=10)  # as the templates of codes say, too
 TRIES: Final = 5
 CODES_TO_A_PHONE: Final = 3
 CODES_COUNTED_FOR: Final = dt.timedelta(hours=24)
