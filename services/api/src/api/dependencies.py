@@ -13,6 +13,8 @@ from api.accounts import Accounts
 from api.activity import Activity
 from api.bearers import Bearer, Bearers
 from api.consents import Consents
+from api.erasure import Erasure
+from api.export import Exports
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
 from api.problems import RETRY_AFTER_OUTAGE_S, Problem
@@ -36,6 +38,8 @@ class Services:
     publisher: Publisher
     accounts: Accounts
     consents: Consents
+    erasure: Erasure
+    exports: Exports
     recipients: Recipients
     subscriptions: Subscriptions
     phones: PhoneLinks

@@ -16,7 +16,10 @@ from api.activity import Activity
 from api.bearers import Bearers
 from api.bodies import describe
 from api.consents import Consents
+from api.dead_letters import DeadLetters
 from api.dependencies import Services
+from api.erasure import Erasure
+from api.export import Exports
 from api.flow import KafkaFlow
 from api.handlers import subscribe
 from api.housekeeping import keep_house
@@ -82,7 +85,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
-        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones)):
+        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones, services.erasure)):
             await broker.start()
             yield services
 
@@ -112,6 +115,15 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             accounts=accounts,
             consents=consents,
             recipients=recipients,
+            erasure=Erasure(
+                pool,
+                outbox,
+                topics,
+                consents,
+                pseudonyms=pseudonyms,
+                dead_letters=DeadLetters(settings.kafka_bootstrap_servers, topics),
+            ),
+            exports=Exports(pool, pseudonyms),
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
             phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
             activity=Activity(pool),
