@@ -14,7 +14,7 @@ from common.events import DirectPurpose, MessageStatus
 from sender.budget import Budget, Purse, month_of, next_month, percent, warning_due
 from sender.prices import Charge, InvalidPrices, Prices, micros, prices
 from sender.reports import Source, reported_status
-from sender.spending import Accounts
+from sender.spending import BudgetWatch
 from sender.templates import Purpose
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
@@ -224,7 +224,7 @@ async def test_digests_wait_at_the_limit_and_go_out_when_there_is_more(sender: S
         await eventually(two_are_sent)
     assert await _spent(poor) == (2, 2 * SERVICE)
     richer = limited(sender, messages=3)
-    await Accounts(richer.pool, richer.policy.budget).announce()
+    await BudgetWatch(richer.pool, richer.policy.budget).announce()
     async with richer.dispatching():
         for event in events:
             await richer.until(event, stage="taken")
@@ -290,7 +290,7 @@ async def test_money_that_comes_back_is_spent_again_and_the_sums_stay_those_of_t
     async with poor.dispatching():
 
         async def all_money_is_spent() -> bool:
-            await Accounts(poor.pool, poor.policy.budget).announce()
+            await BudgetWatch(poor.pool, poor.policy.budget).announce()
             return len(await poor.simulator.messages()) == 10
 
         await eventually(all_money_is_spent)
@@ -303,7 +303,7 @@ async def test_a_threshold_is_warned_about_once_a_month_by_one_of_all_replicas(
 ) -> None:
     now = datetime.now(UTC)
     budget = Budget("USD", 100_000_000, 10_000_000)
-    replicas = [Accounts(sender.pool, budget) for _ in range(2)]
+    replicas = [BudgetWatch(sender.pool, budget) for _ in range(2)]
     for each in replicas:
         await each.announce()
     await sender.pool.execute("INSERT INTO spending VALUES ($1, 'USD', 'service', 1, 85000000)", now.date())

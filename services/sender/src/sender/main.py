@@ -26,7 +26,7 @@ from sender.plan import Policy
 from sender.reports import Reports
 from sender.schedule import POLLS, POLLS_WITHOUT_CALLBACKS
 from sender.settings import Settings
-from sender.spending import Accounts
+from sender.spending import BudgetWatch
 from sender.twilio import NoAccount, Twilio
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ async def sender(settings: Settings) -> None:
         twilio_of(settings) as twilio,
         make_broker(bootstrap, "sender") as broker,
     ):
-        approvals, accounts = Approvals(Contents(twilio), pool), Accounts(pool, policy.budget)
+        approvals, watch = Approvals(Contents(twilio), pool), BudgetWatch(pool, policy.budget)
         reports = Reports(
             pool,
             topics,
@@ -84,29 +84,29 @@ async def sender(settings: Settings) -> None:
             intake=Intake(pool, topics, policy),
             reports=reports,
         )
-        await accounts.announce()
+        await watch.announce()
         if settings.whatsapp_enabled:
             await approvals.check()
         async with in_background(
             dispatcher.run(),
-            accounts.run(),
+            watch.run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),
         ):
             await broker.start()
-            await serve(app_of(dispatcher, approvals, accounts), settings.http_host, settings.http_port)
+            await serve(app_of(dispatcher, approvals, watch), settings.http_host, settings.http_port)
             await broker.stop()
 
 
-def app_of(dispatcher: Dispatcher, approvals: Approvals, accounts: Accounts) -> Starlette:
+def app_of(dispatcher: Dispatcher, approvals: Approvals, watch: BudgetWatch) -> Starlette:
     """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
 
     def told() -> dict[str, object]:
         return {
             "paused_for": dispatcher.paused_for or None,
             "templates": approvals.standings().as_json(),
-            "budget": accounts.spent.as_json() if accounts.spent else None,
+            "budget": watch.spent.as_json() if watch.spent else None,
         }
 
     return Starlette(routes=health_routes(told=told))

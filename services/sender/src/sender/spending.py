@@ -87,7 +87,7 @@ class Spent:
         }
 
 
-class Accounts:
+class BudgetWatch:
     """Tells how the month stands, and warns once when the budget is nearly or wholly used."""
 
     def __init__(self, pool: asyncpg.Pool, budget: Budget) -> None:

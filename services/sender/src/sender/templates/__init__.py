@@ -171,7 +171,10 @@ def purpose_of(direct: DirectPurpose | None) -> Purpose | None:
     """The template that stands in for a message (None: a digest); None for answers, which are only given in time."""
     if direct is None:
         return Purpose.DIGEST
-    return Purpose(direct.value) if direct.value in set(Purpose) else None
+    return _PURPOSES.get(direct.value)
+
+
+_PURPOSES: Final[Mapping[str, Purpose]] = {purpose.value: purpose for purpose in Purpose}
 
 
 @functools.cache
