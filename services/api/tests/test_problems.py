@@ -72,7 +72,7 @@ async def test_pages_and_answers_carry_headers_that_keep_browsers_safe(api: Api)
         headers = (await api.http.get(path)).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert "unsafe" not in headers["Content-Security-Policy"]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.events import Disposition, MessageStatus, QuietHours
+from common.quiet_hours import quiet_until
 from common.twilio_errors import CODES, Meaning
 from sender import rate
 from sender.outcomes import (
@@ -28,7 +29,7 @@ from sender.outcomes import (
     refusal_of,
 )
 from sender.progress import NotFound, Progress, Situation, Stage, follow
-from sender.schedule import RETRIES, due_at, next_attempt_at, quiet_until
+from sender.schedule import RETRIES, due_at, next_attempt_at
 from sender.statuses import ENDED, FAILURES, RANK, advance
 from testkit.factories import NOW
 

@@ -12,9 +12,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.accounts import Accounts
 from api.activity import Activity
 from api.bearers import Bearer, Bearers
+from api.browser_sessions import BrowserSessions
 from api.consents import Consents
-from api.erasure import Erasure
-from api.export import Exports
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
 from api.problems import RETRY_AFTER_OUTAGE_S, Problem
@@ -22,6 +21,7 @@ from api.rates import RateLimits
 from api.recipients import Recipients
 from api.security import AccessTokens, Passwords, TokenFault
 from api.settings import ApiSettings
+from api.statistics import Statistics
 from api.subscriptions import Subscriptions
 from api.watch import Watch
 from common.events import Recipient
@@ -37,13 +37,13 @@ class Services:
     pool: asyncpg.Pool
     publisher: Publisher
     accounts: Accounts
+    browser_sessions: BrowserSessions
     consents: Consents
-    erasure: Erasure
-    exports: Exports
     recipients: Recipients
     subscriptions: Subscriptions
     phones: PhoneLinks
     activity: Activity
+    statistics: Statistics
     watch: Watch
     rates: RateLimits
     passwords: Passwords

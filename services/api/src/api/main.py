@@ -15,22 +15,23 @@ from api.accounts import Accounts
 from api.activity import Activity
 from api.bearers import Bearers
 from api.bodies import describe
+from api.browser_sessions import BrowserSessions
 from api.consents import Consents
-from api.dead_letters import DeadLetters
 from api.dependencies import Services
-from api.erasure import Erasure
-from api.export import Exports
 from api.flow import KafkaFlow
 from api.handlers import subscribe
 from api.housekeeping import keep_house
 from api.issuer import Issuer, PublishedKeys
 from api.middleware import Bounds, Metrics, SecurityHeaders
+from api.pages.cookies import WriteCookies
+from api.pages.problem_pages import page_of
 from api.phone_links import PhoneLinks
 from api.rates import PostgresCounters, RateLimits
 from api.recipients import Recipients
 from api.routes import activity, auth, listings, me, messages, pages, subscriptions, watch, whatsapp
 from api.security import AccessTokens, Passwords, Pseudonyms
 from api.settings import ApiSettings
+from api.statistics import Statistics
 from api.subscriptions import Subscriptions
 from api.watch import Watch
 from common.comuni import Comuni
@@ -85,7 +86,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
-        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones, services.erasure)):
+        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones)):
             await broker.start()
             yield services
 
@@ -113,20 +114,13 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             pool=pool,
             publisher=publisher,
             accounts=accounts,
+            browser_sessions=BrowserSessions(pool, accounts, settings.jwt_secret.get_secret_value()),
             consents=consents,
             recipients=recipients,
-            erasure=Erasure(
-                pool,
-                outbox,
-                topics,
-                consents,
-                pseudonyms=pseudonyms,
-                dead_letters=DeadLetters(settings.kafka_bootstrap_servers, topics),
-            ),
-            exports=Exports(pool, pseudonyms),
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
             phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
             activity=Activity(pool),
+            statistics=Statistics(pool),
             watch=Watch(pool, flow, topics),
             rates=RateLimits(PostgresCounters(pool)),
             passwords=Passwords(),
@@ -159,7 +153,8 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         app.include_router(routes.router)
     app.router.routes.extend(health_routes())
     app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))
-    problems.install(app)
+    problems.install(app, page_of)
+    app.add_middleware(WriteCookies)
     app.add_middleware(Bounds)
     app.add_middleware(Metrics)
     app.add_middleware(SecurityHeaders, served_over_tls=settings.served_over_tls)

@@ -87,7 +87,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",  # addresses of message pages are secrets
+    "Referrer-Policy": "same-origin",  # addresses of message pages are secrets
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }

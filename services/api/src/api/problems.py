@@ -1,8 +1,8 @@
 """Problem details (RFC 9457): every error over HTTP says what is wrong, where, and what is allowed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import structlog
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from common.postgres import CONNECTION_LOST
 
@@ -136,68 +136,75 @@ def _pointer(place: tuple[int | str, ...], document: object) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of an application with problem details."""
-    app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
-    for error in (*CONNECTION_LOST, KafkaError, TimeoutError):
-        app.add_exception_handler(error, _answer_outage)
-    app.add_exception_handler(asyncpg.ForeignKeyViolationError, _answer_gone)
-    app.add_exception_handler(Exception, _answer_failure)
+Show: TypeAlias = Callable[[Request, Problem], Awaitable[Response | None]]
+"""Shows a problem to a person, or leaves it to the API."""
 
 
-async def _answer_problem(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Problem)
-    return error.response()
+def install(app: FastAPI, show: Show) -> None:
+    """Answer every error of an application: by a page where `show` has one, else with problem details."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        return await show(request, problem) or problem.response()
+
+    for kind in (
+        Problem,
+        HTTPException,
+        RequestValidationError,
+        asyncpg.ForeignKeyViolationError,
+        *_OUTAGES,
+        Exception,
+    ):
+        app.add_exception_handler(kind, answer)
 
 
 _HINTS: Final[Mapping[int, str]] = {
     404: "There is nothing at this address.",
     405: "This address does not take this method; Allow names those that it takes.",
 }
+_OUTAGES: Final = (*CONNECTION_LOST, KafkaError, TimeoutError)
 
 
-async def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    detail = _HINTS.get(error.status_code, str(error.detail))
-    return Problem(HTTPStatus(error.status_code), detail, headers=error.headers).response()
+def problem_of(error: Exception) -> Problem:
+    """What is answered to an error."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            detail = _HINTS.get(error.status_code, str(error.detail))
+            return Problem(HTTPStatus(error.status_code), detail, headers=error.headers)
+        case RequestValidationError():
+            return _invalid_parameters(error)
+        case asyncpg.ForeignKeyViolationError():
+            # Our rows refer to accounts and sign-ins only: this one ended while the request was under way.
+            return Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "Your sign-in has ended, or your account has gone: sign in again.",
+                kind="token-ended",
+                headers={"WWW-Authenticate": 'Bearer realm="itarent", error="invalid_token"'},
+            )
+        case _ if isinstance(error, _OUTAGES):
+            log.warning("a request met an outage", error=type(error).__name__)
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "A part of the system does not answer. Nothing was changed unless you are told so; try again soon.",
+                kind="outage",
+                headers={"Retry-After": str(RETRY_AFTER_OUTAGE_S)},
+            )
+        case _:
+            return Problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "We made a mistake. It has been recorded; trying again may help."
+            )
 
 
-async def _answer_invalid_parameters(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _invalid_parameters(error: RequestValidationError) -> Problem:
     faults = [Fault(parameter=str(fault["loc"][-1]), detail=_sentence(fault)) for fault in error.errors()]
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "A parameter of the address is not allowed.",
         kind="invalid-parameter",
         errors=faults,
-    ).response()
-
-
-async def _answer_outage(_request: Request, error: Exception) -> JSONResponse:
-    log.warning("a request met an outage", error=type(error).__name__)
-    return Problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "A part of the system does not answer. Nothing was changed unless you are told so; try again soon.",
-        kind="outage",
-        headers={"Retry-After": str(RETRY_AFTER_OUTAGE_S)},
-    ).response()
-
-
-async def _answer_gone(_request: Request, _error: Exception) -> JSONResponse:
-    """Our rows refer to accounts and sign-ins only: this one ended while the request was under way."""
-    return Problem(
-        HTTPStatus.UNAUTHORIZED,
-        "Your sign-in has ended, or your account has gone: sign in again.",
-        kind="token-ended",
-        headers={"WWW-Authenticate": 'Bearer realm="itarent", error="invalid_token"'},
-    ).response()
-
-
-async def _answer_failure(_request: Request, _error: Exception) -> JSONResponse:
-    detail = "We made a mistake. It has been recorded; trying again may help."
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+    )
 
 
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {

@@ -1,141 +1,106 @@
-# ruff: noqa: RUF001 - letters of three languages
-"""The words of the message page in the reader's language, and how it says amounts and reasons."""
+"""The words of the pages, from `texts/<language>.toml`, and how pages say amounts, times, reasons and places."""
 
-from collections.abc import Mapping
-from typing import Final
+import datetime as dt
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
 
-from babel.numbers import format_currency
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_timedelta
+from babel.numbers import format_currency, format_decimal
 
 from api.activity import ActivityItem
+from common.comuni import Comuni
 from common.events import Language, Reason
 from common.listing import Rent, RentUnit, SpeseTerm
+from common.search import InCircle, InComune, InPolygon, InProvince, Place, Range, Search
 
-Words = Mapping[str, str]
+Said: TypeAlias = SimpleNamespace
+"""The texts of a language by section and name: `said.searches.title`."""
 
-WORDS: Final[Mapping[Language, Words]] = {
-    Language.ITALIAN: {
-        "title": "Le tue case",
-        "count_one": "1 annuncio",
-        "count_many": "{count} annunci",
-        "open": "Apri l’annuncio",
-        "matches": "Corrisponde a",
-        "unknown": "Non indicato nell’annuncio",
-        "not_active": "L’annuncio può nel frattempo essere cambiato.",
-        "gone_title": "Questo link non è più valido",
-        "gone": "È scaduto oppure non è completo. I link nei messaggi valgono 30 giorni.",
-        "on_request": "prezzo su richiesta",
-        "month": "/ mese",
-        "square_metre_month": "/ m² al mese",
-        "year": "/ anno",
-        "included": "spese incluse",
-        "spese": "+ {amount} spese",
-        "rooms": "locali",
-        "new": "Nuovo",
-        "price_drop": "Ribassato",
-        "withdrawn": "Non più disponibile",
-        "returned": "Di nuovo disponibile",
-        "was": "prima {amount}",
-    },
-    Language.ENGLISH: {
-        "title": "Your flats",
-        "count_one": "1 listing",
-        "count_many": "{count} listings",
-        "open": "Open the listing",
-        "matches": "Matches",
-        "unknown": "The listing does not say",
-        "not_active": "The listing may have changed since.",
-        "gone_title": "This link is no longer valid",
-        "gone": "It has expired, or is not complete. Links in messages are valid for 30 days.",
-        "on_request": "price on request",
-        "month": "/ month",
-        "square_metre_month": "/ m² a month",
-        "year": "/ year",
-        "included": "service charges included",
-        "spese": "+ {amount} service charges",
-        "rooms": "rooms",
-        "new": "New",
-        "price_drop": "Price drop",
-        "withdrawn": "No longer available",
-        "returned": "Available again",
-        "was": "was {amount}",
-    },
-    Language.RUSSIAN: {
-        "title": "Ваши квартиры",
-        "count_one": "1 объявление",
-        "count_many": "Объявлений: {count}",
-        "open": "Открыть объявление",
-        "matches": "Подходит под",
-        "unknown": "В объявлении не указано",
-        "not_active": "С тех пор объявление могло измениться.",
-        "gone_title": "Эта ссылка больше не действует",
-        "gone": "Срок её действия истёк, или она неполная. Ссылки из сообщений действуют 30 дней.",
-        "on_request": "цена по запросу",
-        "month": "в месяц",
-        "square_metre_month": "за м² в месяц",
-        "year": "в год",
-        "included": "с расходами",
-        "spese": "+ {amount} расходы",
-        "rooms": "комн.",
-        "new": "Новое",
-        "price_drop": "Подешевело",
-        "withdrawn": "Больше не сдаётся",
-        "returned": "Снова сдаётся",
-        "was": "было {amount}",
-    },
-}
 
-CRITERIA: Final[Mapping[Language, Words]] = {
-    Language.ITALIAN: {
-        "place": "zona",
-        "rent": "canone",
-        "deposit": "deposito",
-        "contract": "contratto",
-        "offering": "stanza o intero",
-        "property_type": "tipologia",
-        "rooms": "locali",
-        "bedrooms": "camere",
-        "bathrooms": "bagni",
-        "area": "superficie",
-        "floor": "piano",
-        "furnishing": "arredamento",
-        "features": "dotazioni",
-        "energy_class": "classe energetica",
-        "advertiser": "inserzionista",
-        "availability": "disponibilità",
-    },
-    Language.ENGLISH: {
-        "property_type": "type of property",
-        "energy_class": "energy class",
-        "offering": "room or whole flat",
-    },
-    Language.RUSSIAN: {
-        "place": "место",
-        "rent": "цена",
-        "deposit": "залог",
-        "contract": "договор",
-        "offering": "комната или квартира",
-        "property_type": "тип жилья",
-        "rooms": "комнаты",
-        "bedrooms": "спальни",
-        "bathrooms": "ванные",
-        "area": "площадь",
-        "floor": "этаж",
-        "furnishing": "мебель",
-        "features": "удобства",
-        "energy_class": "энергокласс",
-        "advertiser": "кто сдаёт",
-        "availability": "когда свободно",
-    },
+def texts_of(language: Language) -> dict[str, Any]:
+    return tomllib.loads(files("api").joinpath("texts", f"{language}.toml").read_text(encoding="utf-8"))
+
+
+def _said(section: Mapping[str, Any]) -> Said:
+    return SimpleNamespace(**{name: _said(each) if isinstance(each, dict) else each for name, each in section.items()})
+
+
+SAID: Final[Mapping[Language, Said]] = {language: _said(texts_of(language)) for language in Language}
+
+LANGUAGES: Final[Mapping[Language, str]] = {
+    Language.ITALIAN: "Italiano",
+    Language.ENGLISH: "English",
+    Language.RUSSIAN: "Русский",
 }
 
 
 def language_of(accept_language: str) -> Language:
-    """The first of our languages that a browser asks for, else Italian."""
+    """The one of our languages that a browser wants most, else Italian."""
+    wishes = sorted(_wishes(accept_language), key=lambda wish: -wish[1])
+    return next((Language(tag) for tag, weight in wishes if weight > 0), Language.ITALIAN)
+
+
+def _wishes(accept_language: str) -> Iterator[tuple[str, float]]:
     for wish in accept_language.lower().split(","):
-        tag = wish.strip()[:2]
-        if tag in set(Language):
-            return Language(tag)
-    return Language.ITALIAN
+        tag, _, weight = wish.partition(";")
+        if (primary := tag.strip().partition("-")[0]) in set(Language):
+            yield primary, _weight(weight)
+
+
+def _weight(written: str) -> float:
+    try:
+        return float(written.strip().removeprefix("q=") or 1)
+    except ValueError:
+        return 0.0
+
+
+def counted(forms: Said, count: int, language: Language) -> str:
+    """`1 annuncio`, `2 annunci`: the form that the language's plural rules ask for."""
+    form: str = getattr(forms, Locale(language).plural_form(count), forms.other)
+    return form.format(count=number_of(count, language))
+
+
+def number_of(value: float, language: Language) -> str:
+    return format_decimal(value, locale=language)
+
+
+def listed(parts: Sequence[str]) -> str:
+    return ", ".join(parts)
+
+
+# --- time ---
+
+
+def moment_of(at: dt.datetime, time_zone: str, language: Language) -> str:
+    """`21 nov, 09:30`, in the reader's zone."""
+    return format_datetime(at, "d MMM, HH:mm", tzinfo=ZoneInfo(time_zone), locale=language)
+
+
+def time_of(at: dt.datetime, time_zone: str, language: Language) -> str:
+    return format_datetime(at, "HH:mm", tzinfo=ZoneInfo(time_zone), locale=language)
+
+
+def day_of(date: dt.date, language: Language) -> str:
+    return format_date(date, "d MMM", locale=language)
+
+
+def duration_of(delay: dt.timedelta, language: Language) -> str:
+    """`42 secondi`, `3 minuti`."""
+    return format_timedelta(delay, threshold=1.5, locale=language)
+
+
+def wait_of(seconds: int, language: Language) -> str:
+    """`tra 5 minuti`."""
+    return format_timedelta(dt.timedelta(seconds=seconds), threshold=1.5, add_direction=True, locale=language)
+
+
+# --- money and listings ---
 
 
 def amount_of(cents: int, language: Language) -> str:
@@ -146,33 +111,33 @@ def amount_of(cents: int, language: Language) -> str:
 
 def rent_of(rent: Rent | None, language: Language) -> str:
     """`1.100 € / mese, spese incluse`."""
-    words = WORDS[language]
+    said = SAID[language].listing
     if rent is None:
-        return words["on_request"]
+        return str(said.on_request)
     unit = {
-        RentUnit.MONTH: words["month"],
-        RentUnit.SQUARE_METRE_MONTH: words["square_metre_month"],
-        RentUnit.YEAR: words["year"],
+        RentUnit.MONTH: said.month,
+        RentUnit.SQUARE_METRE_MONTH: said.square_metre_month,
+        RentUnit.YEAR: said.year,
     }[rent.per]
-    included = f", {words['included']}" if rent.spese is SpeseTerm.INCLUDED else ""
+    included = f", {said.included}" if rent.spese is SpeseTerm.INCLUDED else ""
     return f"{amount_of(rent.amount_cents, language)} {unit}{included}"
 
 
 def extra_of(item: ActivityItem, language: Language) -> str:
     """What else is to be said of the price: the spese beside it, the rent before a drop."""
-    words, card = WORDS[language], item.listing
-    said: list[str] = []
+    said, card = SAID[language].listing, item.listing
+    extra: list[str] = []
     if card.spese_cents and not (card.rent and card.rent.spese is SpeseTerm.INCLUDED):
-        said.append(words["spese"].format(amount=amount_of(card.spese_cents, language)))
+        extra.append(said.spese.format(amount=amount_of(card.spese_cents, language)))
     if item.reason is Reason.PRICE_DROP and item.previous_rent_cents:
-        said.append(words["was"].format(amount=amount_of(item.previous_rent_cents, language)))
-    return " · ".join(said)
+        extra.append(said.was.format(amount=amount_of(item.previous_rent_cents, language)))
+    return " · ".join(extra)
 
 
 def facts_of(item: ActivityItem, language: Language) -> str:
     """`2 locali · 55 m² · Loreto, Milano`."""
     card = item.listing
-    rooms = f"{card.rooms}{'+' if card.rooms_or_more else ''} {WORDS[language]['rooms']}" if card.rooms else ""
+    rooms = f"{card.rooms}{'+' if card.rooms_or_more else ''} {SAID[language].listing.rooms}" if card.rooms else ""
     area = f"{card.area_m2} m²" if card.area_m2 else ""
     place = ", ".join(filter(None, (card.zone, card.comune_name)))
     return " · ".join(filter(None, (rooms, area, place)))
@@ -181,9 +146,78 @@ def facts_of(item: ActivityItem, language: Language) -> str:
 def unknown_of(item: ActivityItem, language: Language) -> str:
     """The criteria that the listing says nothing about: `piano, deposito`."""
     unknown = sorted({criterion for search in item.searches for criterion in search.unknown})
-    return ", ".join(CRITERIA[language].get(each, each.replace("_", " ")) for each in unknown)
+    return ", ".join(getattr(SAID[language].criteria, each, each) for each in unknown)
 
 
-def count_of(items: int, language: Language) -> str:
-    words = WORDS[language]
-    return words["count_one"] if items == 1 else words["count_many"].format(count=items)
+# --- searches ---
+
+
+def place_of(place: Place, language: Language) -> str:
+    """`Milano: Isola, Loreto`, `provincia di Milano`, `5 km da …`."""
+    said = SAID[language].places
+    match place:
+        case InComune(code=code, zones=zones):
+            comune = Comuni.load().by_code(code)
+            name = comune.name if comune else code
+            return f"{name}: {', '.join(zones)}" if zones else name
+        case InProvince(code=code):
+            province = Comuni.load().province(code)
+            return str(said.in_province.format(name=province.name if province else code))
+        case InCircle(centre=centre, radius_m=radius_m):
+            name = centre_name(centre.latitude, centre.longitude) or f"{centre.latitude:.4f}, {centre.longitude:.4f}"
+            return str(said.in_circle.format(name=name, km=number_of(radius_m / 1000, language)))
+        case InPolygon():
+            return str(said.in_polygon)
+
+
+def centre_name(latitude: float, longitude: float) -> str | None:
+    """The comune whose centre this is, as it can be typed: `Milano (MI)`."""
+    return _centres().get((latitude, longitude))
+
+
+@cache
+def _centres() -> Mapping[tuple[float, float], str]:
+    return {
+        (comune.centre.latitude, comune.centre.longitude): f"{comune.name} ({comune.province})"
+        for comune in Comuni.load()
+        if comune.centre
+    }
+
+
+def summary_of(search: Search, language: Language) -> str:
+    """What a search asks for, in one line: `Milano · fino a 1.200 € · da 45 m²`."""
+    said = SAID[language]
+    places = ", ".join(place_of(place, language) for place in search.places[:3])
+    if len(search.places) > 3:  # noqa: PLR2004 - more would fill the line
+        places += " …"
+    parts = [places, _rent_in(search, language), _range_in(search.rooms, said.listing.rooms, said)]
+    parts.append(_range_in(search.area_m2, "m²", said))
+    parts += [getattr(said.offering, search.offering)] if search.offering else []
+    parts += [", ".join(getattr(said.property_type, each) for each in sorted(search.property_types))]
+    parts += [", ".join(getattr(said.feature, each) for each in sorted(search.features))]
+    return " · ".join(filter(None, parts))
+
+
+def _rent_in(search: Search, language: Language) -> str:
+    if search.rent is None:
+        return ""
+    said = SAID[language].range
+    low, high = (
+        amount_of(cents, language) if cents is not None else None
+        for cents in (search.rent.minimum_cents, search.rent.maximum_cents)
+    )
+    with_spese = f" {said.with_spese}" if search.rent.spese == "included" else ""
+    return _between(low, high, said) + with_spese if low or high else ""
+
+
+def _range_in(bounds: Range | None, unit: str, said: Said) -> str:
+    if bounds is None or (bounds.minimum is None and bounds.maximum is None):
+        return ""
+    low, high = (str(bound) if bound is not None else None for bound in (bounds.minimum, bounds.maximum))
+    return f"{_between(low, high, said.range)} {unit}"
+
+
+def _between(low: str | None, high: str | None, said: Said) -> str:
+    if low and high:
+        return low if low == high else str(said.both.format(low=low, high=high))
+    return str(said.from_.format(low=low) if low else said.to.format(high=high))

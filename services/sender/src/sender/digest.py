@@ -13,9 +13,9 @@ from babel import Locale, numbers
 
 from common.events import Card, DirectPurpose, Language, PhoneClaim, Reason
 from common.listing import Rent, RentUnit, SpeseTerm
+from common.quiet_hours import zone_of
 from common.search import Criterion
 from sender.fold import Entry
-from sender.schedule import zone_of
 from sender.wording import WORDINGS, Plural, Wording
 
 LONGEST: Final = 1600

@@ -1,0 +1,80 @@
+"""Settings: how and when messages come, and the account itself."""
+
+from http import HTTPStatus
+from typing import Any, Final
+from zoneinfo import available_timezones
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from api.pages.forms import Form, Sent, faults_of
+from api.pages.visits import Member, SignedIn
+from api.routes import me
+from common.events import Recipient
+
+router = APIRouter(prefix="/settings")
+
+MINUTE_S: Final = 60
+INTERVALS_MIN: Final = (0, 15, 30, 60, 120, 240, 480, 1440)
+_FIELDS: Final = {
+    ("quiet_hours",): "quiet_from",
+    ("quiet_hours", "start"): "quiet_from",
+    ("quiet_hours", "end"): "quiet_until",
+    ("interval_seconds",): "interval",
+}
+
+
+@router.get("")
+async def page(member: SignedIn) -> Response:
+    return await _page(member, _form_of(member.renter))
+
+
+@router.post("")
+async def change(member: SignedIn, form: Sent) -> Response:
+    try:
+        sent = me.ProfileChange.model_validate(_change(form))
+    except ValidationError as error:
+        return await _page(member, form.refused(faults_of(error, member.said, _FIELDS)))
+    await me.change_profile(member.services, member.renter, sent)
+    return member.go("/settings", "settings_saved")
+
+
+def _change(form: Form) -> dict[str, Any]:
+    """The profile that a form stands for; without quiet hours both of their ends are ignored."""
+    quiet = {"start": form.value("quiet_from"), "end": form.value("quiet_until")} if form.has("quiet", "on") else None
+    interval = form.value("interval")
+    return {
+        "language": form.value("language"),
+        "time_zone": form.value("time_zone"),
+        "quiet_hours": quiet,
+        "interval_seconds": int(interval) * MINUTE_S if interval.isdecimal() else interval or None,
+    }
+
+
+def _form_of(renter: Recipient) -> Form:
+    quiet, interval = renter.quiet_hours, renter.interval_seconds
+    return Form(
+        {
+            "language": [renter.language],
+            "time_zone": [renter.time_zone],
+            "quiet": ["on"] if quiet else [],
+            "quiet_from": [f"{quiet.start:%H:%M}" if quiet else "22:00"],
+            "quiet_until": [f"{quiet.end:%H:%M}" if quiet else "07:30"],
+            "interval": [str(interval // MINUTE_S)] if interval is not None else [],
+        }
+    )
+
+
+async def _page(member: Member, form: Form) -> Response:
+    own = form.value("interval")
+    account = await member.services.accounts.of(member.user_id)
+    intervals = sorted({*INTERVALS_MIN, *([int(own)] if own.isdecimal() else [])})
+    return member.page(
+        "settings.html",
+        HTTPStatus.UNPROCESSABLE_ENTITY if form.faults else HTTPStatus.OK,
+        form=form,
+        email=account.email if account else None,
+        zones=sorted(available_timezones()),
+        intervals=intervals,
+    )
