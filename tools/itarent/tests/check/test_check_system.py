@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -13,6 +15,8 @@ from aiokafka.admin import NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from typer.testing import CliRunner, Result
 
+from common.events import DirectMessageRequested, DirectPurpose
+from common.kafka import Publisher
 from itarent.check.kafka import administrator
 from itarent.cli import app
 from itarent.environment import SENDER, SIMULATOR
@@ -147,11 +151,19 @@ async def test_a_migration_that_is_not_applied_is_named(system: System) -> None:
 
 async def test_a_service_that_is_gone_is_named_and_no_listing_is_sent(system: System) -> None:
     await system.services[SENDER].stop()
+    waiting = DirectMessageRequested(
+        notification_id=uuid4(), user_id=uuid4(), purpose=DirectPurpose.TEST, requested_at=datetime.now(UTC)
+    )
+    async with Publisher.connected(system.addresses.kafka, "tests") as publisher:
+        await publisher.publish(system.topics.notifications, [waiting])
     before = await records_of(system.addresses.kafka, system.topics.subscriptions)
     checked = await check(system)
     failure = checked.failure("services")
     assert failure["says"].startswith("sender at ")
     assert "sender.log" in failure["cure"]
+    behind = checked.failure("consumers")["says"]
+    assert behind.startswith("sender")
+    assert "1 records wait" in behind
     [skipped] = checked.findings("listing", "skipped")
     assert "services" in skipped["says"]
     after = await records_of(system.addresses.kafka, system.topics.subscriptions)

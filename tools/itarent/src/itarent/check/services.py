@@ -33,12 +33,12 @@ async def _service(name: str, where: Where, http: httpx.AsyncClient) -> Iterable
     milliseconds = round((time.monotonic() - began) * 1000)
     if answer.status_code != HTTPStatus.OK or not isinstance(health, dict):
         return [failed(f"{name} at {url} is not healthy: {answer.status_code} {health}", _look_into(name, where))]
-    said = list(_said(name, health))
+    said = list(complaints(name, health))
     return said or [ok(f"{name} {health.get('version', '')} answers in {milliseconds} ms")]
 
 
-def _said(name: str, health: dict[str, Any]) -> Iterable[Finding]:
-    """What a service that answers says is wrong."""
+def complaints(name: str, health: dict[str, Any]) -> Iterable[Finding]:
+    """What a service that answers says is wrong with it."""
     for topic in health.get("stopped_lines", ()):
         yield failed(
             f"{name} has stopped reading {topic}: too many records in a row could not be read",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 
@@ -74,11 +74,11 @@ class TwilioCheck:
     to: str | None
     where: Where | None
     told: Callable[[str], None]
-    within_s: float = field(default=ANSWER_WITHIN_S)
+    within_s: float = ANSWER_WITHIN_S
 
     def steps(self) -> list[Step]:
         """In the order in which one is the ground of the next."""
-        cure = str(advice_without_answer(asked=False).cure)
+        cure = advice_without_answer(asked=False).cure
         return [
             Step("settings", self.check_settings, cure),
             Step("account", self.check_account, cure, needs=("settings",)),
