@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
@@ -156,6 +158,26 @@ async def test_a_refused_record_does_not_spoil_the_publisher(publisher: Publishe
 
 async def test_topics_may_be_created_again(kafka: str, topics: Topics) -> None:
     await create_topics(kafka, topics)
+
+
+async def test_a_topic_of_an_older_version_is_configured_as_today(kafka: str, topics: Topics) -> None:
+    """What an operator has set beside our configuration stays."""
+    topic = topics.inbound_messages
+    old = {"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "2000000"}
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+
+        async def has(wanted: dict[str, str]) -> bool:
+            described: Any = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+            return wanted.items() <= {entry[0]: entry[1] for entry in described[0].resources[0][4]}.items()
+
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, old)])
+        await eventually(lambda: has(old))
+        await create_topics(kafka, topics)
+        await eventually(lambda: has({**topic.config, "segment.bytes": "2000000"}))
+    finally:
+        await admin.close()
 
 
 # --- decoding -------------------------------------------------------------------------------------------------------

@@ -72,6 +72,11 @@ class Api:
         assert all(isinstance(each, Received) for each in decoded)
         return [each.event for each in decoded if isinstance(each, Received)]
 
+    async def raw(self, topic: Topic) -> list[tuple[str, bytes | None]]:
+        """Keys and values of everything that a topic holds, once the outbox is empty."""
+        await eventually(self._outbox_is_empty)
+        return [((record.key or b"").decode(), record.value) for record in await records_of(self.kafka, topic)]
+
     async def _outbox_is_empty(self) -> bool:
         return not await self.sql("SELECT count(*) FROM outbox")
 

@@ -209,8 +209,27 @@ async def test_a_phone_that_somebody_else_proves_leaves_the_old_account_which_is
     assert link["lost_at"]
     assert (await old.call("POST", "/whatsapp/test", json={})).status_code == 409
     assert await state(new) == "connected"
+    trail = (await old.call("GET", "/me/consents")).json()["items"]
+    assert [each["what"] for each in trail][1:] == ["phone_claimed", "phone_proven", "phone_lost"]
     await old.prove(ANOTHER_PHONE)
     assert (await old.call("GET", "/whatsapp/status")).json()["link"]["lost_at"] is None
+
+
+async def test_the_trail_of_consents_tells_what_was_said_of_a_phone_and_by_which_way(api: Api) -> None:
+    renter = await api.renter()
+    await verify(renter, (await code_sent(api, renter)).code)
+    await api.write_from(PHONE, "STOP")
+    await api.write_from(PHONE, "START")
+    await renter.call("DELETE", "/whatsapp/link")
+    trail = (await renter.call("GET", "/me/consents")).json()["items"]
+    assert [(each["what"], each["how"]) for each in trail][1:] == [
+        ("phone_claimed", "api"),
+        ("phone_proven", "code"),
+        ("stopped", "message"),
+        ("started", "message"),
+        ("phone_unlinked", "api"),
+    ]
+    assert len({each["phone_hash"] for each in trail[1:]}) == 1
 
 
 async def test_of_two_who_prove_one_phone_at_once_one_has_it(api: Api) -> None:

@@ -210,6 +210,20 @@ async def test_an_account_of_the_issuer_has_no_password_to_change_or_to_guess(ap
     assert guess.status_code == 401
 
 
+async def test_an_account_of_the_issuer_is_erased_by_a_fresh_token_and_older_tokens_do_not_bring_it_back(
+    api: Api, issuer: LittleIssuer
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    stale, fresh = issuer.token(auth_time=int((now - 6 * MINUTES).timestamp())), issuer.token()
+    assert (await call(api, stale, "DELETE", json={})).status_code == 403
+    assert (await call(api, fresh, "DELETE", json={})).status_code == 204
+    for token in (stale, fresh):
+        answer = await call(api, token)
+        assert (answer.status_code, answer.json()["type"]) == (401, "urn:itarent:problem:token-ended")
+    anew = await call(api, issuer.token(iat=now + MINUTES / 6))
+    assert anew.status_code == 200
+
+
 async def test_an_issuer_that_is_away_is_a_503_that_says_when_to_try_again(api: Api, issuer: LittleIssuer) -> None:
     issuer.away = True
     answer = await call(api, issuer.token())

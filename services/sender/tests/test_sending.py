@@ -19,7 +19,7 @@ from common.events import (
 )
 from common.listing import Listing
 from sender.dispatch import Callback
-from sender.outcomes import Accepted, OptedOut, failure_of
+from sender.outcomes import Accepted, OptedOut, Unavailable, failure_of
 from sender.reports import Reported, Source, reported_status
 from sender.schedule import MISCONFIGURED_RETRY
 from sender.templates import Purpose
@@ -221,6 +221,47 @@ async def test_an_erased_recipient_leaves_no_phone_and_no_text(sender: Sender) -
     kept = await sender.pool.fetchrow("SELECT recipient, body, marker, variables FROM attempts")
     assert kept is not None
     assert set(kept.values()) == {None}
+
+
+async def test_what_waits_for_an_erased_user_ends_as_erased_and_is_told_so(sender: Sender) -> None:
+    anna = renter()
+    flat, test = flat_for(anna.user_id), direct_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(flat, test)
+    for _ in range(2):  # the tombstone may come again
+        await sender.intake.erase_recipients([anna.user_id])
+    for event in (flat, test):
+        assert await sender.disposition(event) == ("suppressed", "erased")
+    told = [(each["notification_id"], each["detail"]) for each in await sender.outbox()]
+    assert sorted(told) == sorted((str(event.notification_id), "erased") for event in (flat, test))
+    assert await sender.pool.fetchval("SELECT count(event) FROM notifications") == 0
+
+
+async def test_what_comes_for_an_erased_user_is_in_the_ledger_and_in_no_message(sender: Sender) -> None:
+    anna = renter()
+    await sender.intake.erase_recipients([anna.user_id])
+    await sender.know(anna)  # an event from before the erasure, read once more
+    event = flat_for(anna.user_id)
+    await sender.tell(event)
+    assert await sender.disposition(event) == ("suppressed", "erased")
+    assert await sender.pool.fetchval("SELECT count(*) FROM messages") == 0
+    assert await sender.pool.fetchval("SELECT count(*) FROM recipients") == 0
+    assert await sender.pool.fetchval("SELECT count(event) FROM notifications") == 0
+
+
+async def test_a_message_that_would_be_repeated_after_its_user_was_erased_is_not(sender: Sender) -> None:
+    anna = renter()
+    event = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(event)
+    begun = await sender.ledger.begin(1)
+    (call,) = begun.calls
+    await sender.intake.erase_recipients([anna.user_id])
+    lost = Reported(call.message_id, call.attempt, Unavailable("no_connection"), Source.ANSWER)
+    await sender.reports.record([lost])
+    async with sender.dispatching():
+        await sender.until(event, stage="ended", status="suppressed", detail="erased")
+    assert await sender.simulator.messages() == []
 
 
 # --- what waits is folded -------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import copy
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from faststream import BaseMiddleware, Context
 from faststream._internal.types import CustomCallable  # with a looser type every subscriber would count as untyped
@@ -460,7 +461,9 @@ def make_broker(bootstrap_servers: str, service: str) -> KafkaBroker:
 
 
 async def create_topics(bootstrap_servers: str, topics: Topics | Iterable[Topic]) -> None:
-    """Create the topics that do not exist yet, for one broker or a cluster's default replication."""
+    """Create the topics that do not exist yet, for one broker or a cluster's default replication, and give those that
+    exist the configuration of today.
+    """
     wanted = topics.all() if isinstance(topics, Topics) else tuple(topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
@@ -477,9 +480,39 @@ async def create_topics(bootstrap_servers: str, topics: Topics | Iterable[Topic]
                 for topic in wanted
             ]
         )
+        old = {name for name, code, *_ in response.topic_errors if for_code(code) is TopicAlreadyExistsError}
+        await _configure(admin, [topic for topic in wanted if topic.name in old])
     finally:
         await admin.close()
     for name, code, *details in response.topic_errors:
-        error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
-            raise error(f"topic {name} cannot be created: {details}")
+        if code and name not in old:
+            raise for_code(code)(f"topic {name} cannot be created: {details}")
+
+
+SET_AT_THE_TOPIC: Final = 1  # Kafka's DYNAMIC_TOPIC_CONFIG
+
+
+async def _configure(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+    """Bring what differs up to date; what somebody has set beside it stays."""
+    described = cast("list[Any]", await admin.describe_configs([_resource(topic.name) for topic in topics]))
+    set_at = {
+        name: {entry[0]: entry[1] for entry in entries if entry[3] == SET_AT_THE_TOPIC}
+        for answer in described
+        for _code, _message, _type, name, entries in answer.resources
+    }
+    # The request sets a topic's whole configuration: what is not in it would be reset.
+    changed = [
+        _resource(topic.name, {**set_at[topic.name], **topic.config})
+        for topic in topics
+        if not topic.config.items() <= set_at[topic.name].items()
+    ]
+    answers = cast("list[Any]", await admin.alter_configs(changed)) if changed else []
+    for answer in answers:
+        for code, message, _type, name in answer.resources:
+            if code:
+                raise for_code(code)(f"topic {name} cannot be configured: {message}")
+            log.info("topic configured", topic=name)
+
+
+def _resource(name: str, config: Mapping[str, str] | None = None) -> ConfigResource:
+    return ConfigResource(ConfigResourceType.TOPIC, name, config)

@@ -17,14 +17,17 @@ from common.events import (
 )
 
 DAYS = dt.timedelta(days=1)
-HOUR_MS = "3600000"
+HOUR = dt.timedelta(hours=1)
 LARGEST_RECORD = 1024 * 1024  # bytes
 LARGEST_DEAD_LETTER = 2 * LARGEST_RECORD  # a dead letter is the record and the reason
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic. `history` is how long every record is kept: after it a topic is compacted or cut."""
+    """One topic. `history` is how long every record is kept: after it a topic is compacted or cut.
+
+    Where it is compacted and cut, `lag` is how long every record is kept before only the latest of its key is.
+    """
 
     name: str
     key: str
@@ -32,6 +35,7 @@ class Topic:
     cleanup: Literal["compact", "delete", "compact,delete"]
     history: dt.timedelta
     partitions: int = 6
+    lag: dt.timedelta = field(default=dt.timedelta(), kw_only=True)
     restricted: bool = field(default=False, kw_only=True)  # holds phone numbers or message texts
     largest_record: int = field(default=LARGEST_RECORD, kw_only=True)  # bytes
     owner: str = field(kw_only=True)
@@ -39,18 +43,32 @@ class Topic:
     @property
     def config(self) -> dict[str, str]:
         """Kafka's topic configuration."""
-        history_ms = str(int(self.history.total_seconds() * 1000))
+        history_ms = _ms(self.history)
         common = {"cleanup.policy": self.cleanup, "max.message.bytes": str(self.largest_record)}
         match self.cleanup:
             case "compact":
                 # The latest value of a key stays for ever; nothing is compacted away while it is recent, so that an
                 # audit can replay what was in force when a listing was matched.
-                return common | {"min.compaction.lag.ms": history_ms, "retention.ms": "-1"}
+                return common | self._compaction(self.history) | {"retention.ms": "-1"}
             case "compact,delete":
-                # What is removed is gone from the disk soon, not when a segment of a quiet topic is full.
-                return common | {"retention.ms": history_ms, "max.compaction.lag.ms": HOUR_MS}
+                return common | self._compaction(self.lag) | {"retention.ms": history_ms}
             case "delete":
                 return common | {"retention.ms": history_ms}
+
+    def _compaction(self, after: dt.timedelta) -> dict[str, str]:
+        # What is removed is gone from the disk in a known time, not when a segment of a quiet topic is full.
+        return {"min.compaction.lag.ms": _ms(after), "max.compaction.lag.ms": _ms(self.forgets_after)}
+
+    @property
+    def forgets_after(self) -> dt.timedelta:
+        """How long after a tombstone what it deletes may still lie on Kafka's disk, where something is appended."""
+        match self.cleanup:
+            case "compact":
+                return max(self.history, HOUR)
+            case "compact,delete":
+                return max(self.lag, HOUR)
+            case "delete":
+                return self.history
 
     @property
     def dead_letters(self) -> Self:
@@ -66,6 +84,10 @@ class Topic:
             largest_record=LARGEST_DEAD_LETTER,
             owner=self.owner,
         )
+
+
+def _ms(duration: dt.timedelta) -> str:
+    return str(int(duration.total_seconds() * 1000))
 
 
 @dataclass(frozen=True)
@@ -122,8 +144,11 @@ class Topics:
                 f"{namespace}.inbound-messages.v1",
                 "sender_hash",
                 (InboundMessageReceived,),
-                "delete",
+                "compact,delete",
                 7 * DAYS,
+                # A message must not vanish behind a later one while the api is away. It is also how long a text may
+                # outlive the erasure of who wrote it.
+                lag=20 * HOUR,
                 restricted=True,
                 owner="status-webhook",
             ),

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -29,8 +29,14 @@ from common.events import (
 from common.kafka import Received
 from common.model import Value
 
+if TYPE_CHECKING:
+    from common.outbox import Connection
+
 MESSAGES_SHOWN: Final = 20
 
+OfUserT = TypeVar(
+    "OfUserT", bound=NotificationRequested | DirectMessageRequested | MessageStatusReported | NotificationSettled
+)
 _Row = Any  # a row of PostgreSQL or an object of its JSON: both are indexed by name
 
 
@@ -125,26 +131,28 @@ class Activity:
             await connection.execute(_WITHDRAW_LISTINGS, gone)
 
     async def record_notifications(self, events: Sequence[NotificationRequested | DirectMessageRequested]) -> None:
-        matches = [event.model_dump(mode="json") for event in events if isinstance(event, NotificationRequested)]
-        direct = [
-            (event.notification_id, event.user_id, event.purpose, event.requested_at)
-            for event in events
-            if isinstance(event, DirectMessageRequested)
-        ]
         async with self._pool.acquire() as connection, connection.transaction():
+            events = await _without_erased(connection, events)
+            matches = [event.model_dump(mode="json") for event in events if isinstance(event, NotificationRequested)]
+            direct = [
+                (event.notification_id, event.user_id, event.purpose, event.requested_at)
+                for event in events
+                if isinstance(event, DirectMessageRequested)
+            ]
             await connection.execute(_RECORD_NOTIFICATIONS, matches)
             await connection.execute(_RECORD_DIRECT_MESSAGES, *_by_column(direct, 4))
 
     async def record_statuses(self, events: Sequence[MessageStatusReported | NotificationSettled]) -> None:
         """Add what messages and notifications came to; a message shows the furthest of all its statuses."""
-        reports = [event for event in events if isinstance(event, MessageStatusReported) and event.message_id]
-        settled = [event for event in events if isinstance(event, NotificationSettled)]
-        told = [
-            (report.message_id, notification_id, notification_id in report.shown_notification_ids)
-            for report in reports
-            for notification_id in report.notification_ids
-        ]
         async with self._pool.acquire() as connection, connection.transaction():
+            events = await _without_erased(connection, events)
+            reports = [event for event in events if isinstance(event, MessageStatusReported) and event.message_id]
+            settled = [event for event in events if isinstance(event, NotificationSettled)]
+            told = [
+                (report.message_id, notification_id, notification_id in report.shown_notification_ids)
+                for report in reports
+                for notification_id in report.notification_ids
+            ]
             await connection.execute(_RECORD_STATUSES, *_by_column([_status_row(report) for report in reports], 10))
             await connection.execute(
                 _ADVANCE_MESSAGES, sorted({report.message_id for report in reports if report.message_id})
@@ -201,6 +209,13 @@ class Activity:
             return None
         rows = await self._pool.fetch(_TOLD, message_id)
         return MessagePage(language=language, items=tuple(_item(row) for row in rows))
+
+
+async def _without_erased(connection: "Connection", events: Sequence[OfUserT]) -> list[OfUserT]:
+    """The events of users who have not been erased: what still comes of the others is recorded nowhere."""
+    users = {event.user_id for event in events if event.user_id}
+    erased = {row["user_id"] for row in await connection.fetch(_ERASED, list(users))}
+    return [event for event in events if event.user_id not in erased]
 
 
 def _version(received: Received[ListingPublished]) -> int:
@@ -276,6 +291,8 @@ def _message(row: _Row) -> MessageView:
 def step_of(step: _Row) -> StatusStep:
     return StatusStep(**step, error=meaning_of(step["error_code"]))
 
+
+_ERASED = "SELECT user_id FROM erased_users WHERE user_id = ANY($1::uuid[])"
 
 _RECORD_LISTINGS = """
 INSERT INTO recent_listings AS known (listing_id, version, active, card, published_at)

@@ -14,6 +14,8 @@ from api.activity import Activity
 from api.bearers import Bearer, Bearers
 from api.browser_sessions import BrowserSessions
 from api.consents import Consents
+from api.erasure import Erasure
+from api.export import Exports
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
 from api.problems import RETRY_AFTER_OUTAGE_S, Problem
@@ -39,6 +41,8 @@ class Services:
     accounts: Accounts
     browser_sessions: BrowserSessions
     consents: Consents
+    erasure: Erasure
+    exports: Exports
     recipients: Recipients
     subscriptions: Subscriptions
     phones: PhoneLinks

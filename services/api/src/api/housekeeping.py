@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from api.erasure import Erasure
 from api.phone_links import PhoneLinks
 from common.postgres import CONNECTION_LOST
 
@@ -15,11 +16,13 @@ log = structlog.get_logger()
 EVERY_S: Final = 600.0
 
 
-async def keep_house(pool: asyncpg.Pool, phones: PhoneLinks) -> None:
+async def keep_house(pool: asyncpg.Pool, phones: PhoneLinks, erasure: Erasure) -> None:
     """Clean up until cancelled; several processes may do so at once."""
     while True:
         try:
-            await phones.forget_expired(dt.datetime.now(dt.UTC))
+            now = dt.datetime.now(dt.UTC)
+            await phones.forget_expired(now)
+            await erasure.keep_erased(now)
             for statement in _EXPIRED:
                 await pool.execute(statement)
         except CONNECTION_LOST as error:

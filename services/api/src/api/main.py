@@ -17,7 +17,10 @@ from api.bearers import Bearers
 from api.bodies import describe
 from api.browser_sessions import BrowserSessions
 from api.consents import Consents
+from api.dead_letters import DeadLetters
 from api.dependencies import Services
+from api.erasure import Erasure
+from api.export import Exports
 from api.flow import KafkaFlow
 from api.handlers import subscribe
 from api.housekeeping import keep_house
@@ -86,7 +89,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
-        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones)):
+        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones, services.erasure)):
             await broker.start()
             yield services
 
@@ -117,6 +120,15 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             browser_sessions=BrowserSessions(pool, accounts, settings.jwt_secret.get_secret_value()),
             consents=consents,
             recipients=recipients,
+            erasure=Erasure(
+                pool,
+                outbox,
+                topics,
+                consents,
+                pseudonyms=pseudonyms,
+                dead_letters=DeadLetters(settings.kafka_bootstrap_servers, topics),
+            ),
+            exports=Exports(pool, pseudonyms),
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
             phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
             activity=Activity(pool),

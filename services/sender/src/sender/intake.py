@@ -13,15 +13,15 @@ from common.events import (
     DirectMessageRequested,
     Disposition,
     NotificationRequested,
-    NotificationSettled,
     Reason,
     Recipient,
 )
 from common.kafka import Received
 from common.outbox import Outbox
 from common.topics import Topics
-from sender.fold import is_asked_for
-from sender.plan import Policy
+from sender.fold import Settled, is_asked_for
+from sender.ledger import settle, settle_messages, settled_events
+from sender.plan import ERASED, Policy
 from sender.schedule import STALE_AFTER, due_at
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ DUE_CHANNEL = "sender_due"
 
 @dataclass(frozen=True)
 class _Standing:
-    """What decides when a user's next digest is due."""
+    """What decides when a user's next digest is due, and whether there is to be one."""
 
     recipient: Recipient | None
     last_digest_at: datetime | None
+    erased: bool
 
 
 class Intake:
@@ -66,17 +67,22 @@ class Intake:
         return {row["notification_id"] for row in rows}
 
     async def _put_into_messages(self, connection: "Connection", new: Sequence[Requested]) -> None:
-        standings = await connection.fetch(_KNOW_USERS, sorted({event.user_id for event in new}))
-        now = standings[0]["now"]
-        directs = [event for event in new if isinstance(event, DirectMessageRequested)]
-        flats = [event for event in new if isinstance(event, NotificationRequested)]
+        rows = await connection.fetch(_KNOW_USERS, sorted({event.user_id for event in new}))
+        now = rows[0]["now"]
+        standings = {row["user_id"]: _standing(row) for row in rows}
+        welcome = [event for event in new if not standings[event.user_id].erased]
+        directs = [event for event in welcome if isinstance(event, DirectMessageRequested)]
+        flats = [event for event in welcome if isinstance(event, NotificationRequested)]
         unwanted = await self._unwanted(connection, flats)
         joining = [event for event in flats if event.notification_id not in unwanted]
-        told = {event.user_id for event in joining}
-        message_of = await self._open_digests(connection, [row for row in standings if row["user_id"] in told], now)
+        told = {event.user_id: standings[event.user_id] for event in joining}
+        message_of = await self._open_digests(connection, told, now)
         placed = [(event.notification_id, message_of[event.user_id]) for event in joining]
         placed += await self._open_directs(connection, directs, now)
-        await self._settle_unwanted(connection, [event for event in flats if event.notification_id in unwanted], now)
+        await self._suppress(connection, [each for each in new if standings[each.user_id].erased], ERASED, now)
+        await self._suppress(
+            connection, [event for event in flats if event.notification_id in unwanted], "not_asked_for", now
+        )
         if placed:
             await connection.execute(_PLACE, *_columns(placed, 2))
 
@@ -92,13 +98,13 @@ class Intake:
         return {event.notification_id for event in candidates if (event.user_id, event.flat_id) not in waiting}
 
     async def _open_digests(
-        self, connection: "Connection", standings: Sequence[asyncpg.Record], now: datetime
+        self, connection: "Connection", standings: Mapping[UUID, _Standing], now: datetime
     ) -> Mapping[UUID, UUID]:
         """The open digest of each user; one that is open already keeps its due time."""
         if not standings:
             return {}
-        users = [row["user_id"] for row in standings]
-        due = [self._due_at(_standing(row), now) for row in standings]
+        users = list(standings)
+        due = [self._due_at(standing, now) for standing in standings.values()]
         rows = await connection.fetch(
             _OPEN_DIGESTS, [uuid.uuid4() for _ in users], users, due, [each + STALE_AFTER for each in due], now
         )
@@ -123,26 +129,11 @@ class Intake:
         await connection.execute(_OPEN_DIRECTS, *_columns(opened, 3), now, now + STALE_AFTER)
         return [(event.notification_id, message[0]) for event, message in zip(directs, opened, strict=True)]
 
-    async def _settle_unwanted(
-        self, connection: "Connection", events: Sequence[NotificationRequested], now: datetime
-    ) -> None:
-        if not events:
-            return
-        await connection.execute(_SETTLE_UNWANTED, [event.notification_id for event in events], now)
-        await self._outbox.add(
-            connection,
-            self._topics.message_statuses,
-            [
-                NotificationSettled(
-                    notification_id=event.notification_id,
-                    user_id=event.user_id,
-                    disposition=Disposition.SUPPRESSED,
-                    detail="not_asked_for",
-                    settled_at=now,
-                )
-                for event in events
-            ],
-        )
+    async def _suppress(self, connection: "Connection", events: Sequence[Requested], why: str, now: datetime) -> None:
+        """Settle what is in no message and will be in none."""
+        settled = [(event.user_id, Settled(event.notification_id, Disposition.SUPPRESSED, why)) for event in events]
+        await settle(connection, [each for _, each in settled], now)
+        await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
 
     async def save_recipients(self, saved: Collection[Recipient]) -> None:
         """Record recipients, unless a later revision is known; what waits for a change of theirs is due again."""
@@ -162,12 +153,23 @@ class Intake:
             await connection.execute(_WAKE)
 
     async def erase_recipients(self, users: Collection[UUID]) -> None:
-        """Forget how users are reached and what they were sent; what still waits for them will find no recipient."""
+        """Forget how users are reached and what they were sent; what waits for them ends. Can be repeated.
+
+        The ledger keeps that there were notifications, and how each ended: under the user's id, which says nothing
+        once the account has gone. A call that runs is recorded when it ends, and is not repeated.
+        """
         if not users:
             return
         async with self._pool.acquire() as connection, connection.transaction():
-            for statement in (_ERASE_ATTEMPTS, _ERASE_EVENTS, _ERASE_CONTACTS, _ERASE_RECIPIENTS):
+            # Messages before contacts and recipients, as the dispatcher locks them.
+            ended = await connection.fetch(_END_WAITING, sorted(users), ERASED)
+            for statement in (_ERASE_ATTEMPTS, _ERASE_REFUSALS, _ERASE_CONTACTS, _ERASE_RECIPIENTS):
                 await connection.execute(statement, sorted(users))
+            if ended:
+                now = ended[0]["now"]
+                ids = [(row["message_id"], Disposition.SUPPRESSED, ERASED) for row in ended]
+                settled = await settle_messages(connection, ids, now)
+                await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
 
 
 def _row(received: Received[Requested]) -> tuple[Any, ...]:
@@ -190,7 +192,7 @@ def _row(received: Received[Requested]) -> tuple[Any, ...]:
 
 def _standing(row: asyncpg.Record) -> _Standing:
     recipient = Recipient.model_validate_json(row["recipient"]) if row["recipient"] else None
-    return _Standing(recipient, row["last_digest_at"])
+    return _Standing(recipient, row["last_digest_at"], row["erased_at"] is not None)
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
@@ -214,7 +216,7 @@ WITH new AS (
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
-SELECT user_id, recipient, last_digest_at, now
+SELECT user_id, recipient, last_digest_at, erased_at, now
 FROM clock, unnest($1::uuid[]) AS asked(user_id)
     LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
 ORDER BY user_id
@@ -253,11 +255,6 @@ FROM unnest($1::uuid[], $2::uuid[]) AS placed(notification_id, message_id), woke
 WHERE notifications.notification_id = placed.notification_id
 """  # noqa: S608 - a constant
 
-_SETTLE_UNWANTED = """
-UPDATE notifications SET disposition = 'suppressed', detail = 'not_asked_for', settled_at = $2, event = NULL
-WHERE notification_id = ANY($1::uuid[])
-"""
-
 _WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"
 
 _LOOK_AGAIN = """
@@ -271,10 +268,23 @@ WHERE message_id IN (
 """
 
 _SAVE_RECIPIENTS = """
+-- Who is erased stays so, also while events from before come once more.
 INSERT INTO recipients (user_id, revision, recipient)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[])
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS saved(user_id, revision, recipient)
+WHERE NOT EXISTS (SELECT FROM contacts WHERE contacts.user_id = saved.user_id AND erased_at IS NOT NULL)
 ON CONFLICT (user_id) DO UPDATE SET revision = excluded.revision, recipient = excluded.recipient
 WHERE recipients.revision < excluded.revision
+"""
+
+_END_WAITING = """
+-- The rows are locked in the order in which reports lock them.
+WITH waiting AS MATERIALIZED (
+    SELECT message_id FROM messages WHERE user_id = ANY($1::uuid[]) AND stage IN ('waiting', 'retrying')
+    ORDER BY message_id FOR UPDATE
+)
+UPDATE messages SET stage = 'ended', status = 'suppressed', detail = $2, changed_at = clock_timestamp()
+FROM waiting WHERE messages.message_id = waiting.message_id
+RETURNING messages.message_id, clock_timestamp() AS now
 """
 
 _ERASE_ATTEMPTS = """
@@ -282,8 +292,20 @@ UPDATE attempts SET recipient = NULL, body = NULL, variables = NULL, marker = NU
 WHERE message_id IN (SELECT message_id FROM messages WHERE user_id = ANY($1::uuid[]))
 """
 
-_ERASE_EVENTS = "UPDATE notifications SET event = NULL WHERE user_id = ANY($1::uuid[]) AND disposition <> 'waiting'"
+_ERASE_REFUSALS = """
+DELETE FROM refusing_phones WHERE phone_hash IN (
+    SELECT sha256(convert_to(phone, 'UTF8')) FROM recipients, LATERAL (
+        VALUES (recipient::jsonb ->> 'phone'), (recipient::jsonb #>> '{claim,phone}')
+    ) AS known(phone) WHERE user_id = ANY($1::uuid[])
+)
+"""
 
-_ERASE_CONTACTS = "UPDATE contacts SET opted_out_at = NULL, opted_out_phone = NULL WHERE user_id = ANY($1::uuid[])"
+_ERASE_CONTACTS = """
+INSERT INTO contacts AS contact (user_id, erased_at)
+SELECT user_id, clock_timestamp() FROM unnest($1::uuid[]) AS erased(user_id)
+ON CONFLICT (user_id) DO UPDATE SET
+    erased_at = coalesce(contact.erased_at, excluded.erased_at), last_digest_at = NULL, last_digest_id = NULL,
+    opted_out_at = NULL, opted_out_phone = NULL
+"""
 
 _ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"

@@ -433,7 +433,12 @@ def _due(row: asyncpg.Record) -> Due:
 
 def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
     return Contact(
-        row["last_digest_at"], row["last_digest_id"], row["opted_out_at"], row["opted_out_phone"], claim_refuses
+        row["last_digest_at"],
+        row["last_digest_id"],
+        row["opted_out_at"],
+        row["opted_out_phone"],
+        erased=row["erased_at"] is not None,
+        claim_refuses=claim_refuses,
     )
 
 
@@ -471,7 +476,7 @@ ORDER BY position
 """
 
 _LOCK_CONTACTS = """
-SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone
+SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone, erased_at
 FROM contacts WHERE user_id = ANY($1::uuid[])
 ORDER BY user_id FOR UPDATE
 """

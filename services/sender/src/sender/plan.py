@@ -18,6 +18,9 @@ from sender.prices import prices as packaged_prices
 from sender.schedule import POLLS, WINDOW
 from sender.templates import MAY_STILL_COME, MISSING, Approval, Standing, Standings, purpose_of, templates
 
+ERASED: Final = "erased"
+"""Why something is suppressed whose user has gone."""
+
 CONSENT_GRACE: Final = timedelta(seconds=5)
 """How long a message waits for a consent that may be on its way: phones and notifications come by different topics."""
 CONSENT_RECHECK: Final = timedelta(seconds=0.25)
@@ -73,6 +76,7 @@ class Contact:
     last_digest_id: UUID | None = None
     opted_out_at: datetime | None = None
     opted_out_phone: str | None = None
+    erased: bool = False
     claim_refuses: bool = False  # the phone that the user claims has said STOP, to us or to Twilio
 
 
@@ -140,8 +144,8 @@ def plan(  # noqa: PLR0917 - everything that decides
     now: datetime,
 ) -> Plan:
     """Decide about one message. `waiting` are its notifications in order (None: of a direct message)."""
-    if not policy.enabled:
-        return End(Disposition.SUPPRESSED, "disabled")
+    if contact.erased or not policy.enabled:
+        return End(Disposition.SUPPRESSED, ERASED if contact.erased else "disabled")
     if held := _timing(due, recipient, contact, policy, now):
         return held
     agrees = _claimed if due.purpose is DirectPurpose.CODE else _agreed

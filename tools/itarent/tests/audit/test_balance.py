@@ -139,6 +139,13 @@ def test_a_row_of_a_flat_without_versions_is_found() -> None:
     assert _faults(_balance([_row()], [])) == [Fault.NOT_JUSTIFIED]
 
 
+def test_a_row_of_an_erased_user_needs_no_search_that_justifies_it_and_still_a_proof() -> None:
+    erased = replace(_row(user_id=uuid4()), erased=True)
+    assert _balance([_row(), erased]).balanced
+    unproven = replace(erased, disposition=Disposition.SUPPRESSED, stage=None, status=None)
+    assert _faults(_balance([_row(), unproven])) == [Fault.NOT_PROVEN]
+
+
 def test_a_row_of_a_version_that_is_being_matched_is_no_fault() -> None:
     assert _balance([_row()], [], in_flight=frozenset({_row().of})).balanced
 

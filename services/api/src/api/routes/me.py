@@ -1,17 +1,20 @@
 """The caller: how and when messages come, the password, the trail of consents."""
 
+import datetime as dt
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from api import rates
 from api.bodies import Body
 from api.consents import Consent
 from api.dependencies import Caller, Services, SignedIn, User, Wired, token_refused
+from api.export import Export
 from api.paging import After, Limit
 from api.problems import Problem
 from api.security import TokenFault
@@ -61,6 +64,24 @@ class PasswordChange(Sent):
     new_password: NewPassword
 
 
+FRESH: Final = dt.timedelta(minutes=5)
+"""How lately an external issuer must have asked who it is, before an account is erased."""
+
+
+class ErasureRequest(Sent):
+    """The password once more; an account of an external issuer sends `{}` with a token of a fresh sign-in."""
+
+    password: Password | None = None
+
+
+class DownloadedJson(JSONResponse):
+    """JSON that browsers save as a file."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as Starlette has them
+        super().__init__(*args, **options)
+        self.headers["Content-Disposition"] = 'attachment; filename="itarent-export.json"'
+
+
 class ConsentPage(BaseModel):
     items: list[Consent]
     next: str | None = Field(description="`after` of the next page; null on the last")
@@ -101,6 +122,34 @@ async def change_password(
     await _check_password(services, caller.user_id, sent.current_password)
     password_hash = await services.passwords.hash(sent.new_password.get_secret_value())
     await services.accounts.change_password(caller.user_id, password_hash, keep=caller.sign_in_id)
+
+
+@router.get("/export", response_class=DownloadedJson)
+async def export(services: Wired, user_id: User) -> Export:
+    """Everything that is kept about the caller, as a file."""
+    await services.rates.spend(rates.EXPORTS, str(user_id))
+    exported = await services.exports.of(user_id, dt.datetime.now(dt.UTC))
+    if exported is None:
+        raise token_refused(TokenFault.ENDED)
+    return exported
+
+
+@router.delete("", status_code=HTTPStatus.NO_CONTENT)
+async def erase(services: Wired, caller: SignedIn, sent: Annotated[ErasureRequest, Body(ErasureRequest)]) -> None:
+    """Erase the account and everything of it, here and in every other service. Nothing brings it back.
+
+    It is gone here at once and nothing more is sent; its phone and texts are gone from Kafka's disks within a day.
+    """
+    now = dt.datetime.now(dt.UTC)
+    if caller.signed_in_at is None:
+        await _check_password(services, caller.user_id, sent.password or SecretStr(""))
+    elif caller.signed_in_at < now - FRESH:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "Sign in with your issuer once more, and send the new token within 5 minutes.",
+            kind="sign-in-again",
+        )
+    await services.erasure.erase(caller.user_id, now)
 
 
 async def _check_password(services: Services, user_id: UUID, password: SecretStr) -> None:

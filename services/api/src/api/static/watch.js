@@ -11,7 +11,10 @@ const MOODS = {
   undelivered: "bad", failed: "bad", rejected: "bad", canceled: "bad",
   in_doubt: "busy", waiting: "busy", queued: "busy", sending: "busy", accepted: "busy", scheduled: "busy",
 };
-const PURPOSES = { test: "Test message", linked: "Phone proven", stopped: "STOP confirmed", started: "START confirmed" };
+const PURPOSES = {
+  code: "Code to a phone", test: "Test message", linked: "Phone proven",
+  stopped: "STOP confirmed", started: "START confirmed",
+};
 const REASONS = { new: "new", price_drop: "price drop", withdrawn: "withdrawn", returned: "returned" };
 const RENT_UNITS = { month: "", square_metre_month: " / m²", year: " / year" };
 

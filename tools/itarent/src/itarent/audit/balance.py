@@ -133,7 +133,8 @@ class Auditor:
 
     def _check(self, row: Row, turns: Sequence[Turn], *, is_due: bool) -> None:
         fault: Fault | None = None
-        if not is_due and row.of not in self._in_flight and not self._was_justified(row, turns):
+        replayable = not row.erased and row.of not in self._in_flight
+        if not is_due and replayable and not self._was_justified(row, turns):
             fault = Fault.NOT_JUSTIFIED
         elif not _is_proven(row, self._told):
             fault = Fault.NOT_PROVEN

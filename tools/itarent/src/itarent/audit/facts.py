@@ -48,6 +48,8 @@ class Row:
     as_template: bool
     recent: bool
     """Whether it was settled so lately that the sender's topic still holds what was told of it."""
+    erased: bool = False
+    """Whether its user is erased, and the searches that would justify it are forgotten, or soon will be."""
 
 
 @dataclass

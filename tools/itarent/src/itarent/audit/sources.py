@@ -203,6 +203,7 @@ def _row(row: asyncpg.Record) -> Row:
         status=row["status"],
         as_template=row["as_template"],
         recent=row["recent"],
+        erased=row["erased"],
     )
 
 
@@ -215,8 +216,9 @@ _ROWS = """
 -- What was told longer ago than the topic of message statuses reaches back cannot be compared with it.
 SELECT notification_id, notifications.user_id, flat_id, reason, coalesce(listing_id, '') AS listing_id,
        coalesce(version, 0) AS version, disposition, stage, status, coalesce(as_template, false) AS as_template,
-       coalesce(settled_at > now() - interval '29 days', true) AS recent
+       coalesce(settled_at > now() - interval '29 days', true) AS recent, erased_at IS NOT NULL AS erased
   FROM sender.notifications LEFT JOIN sender.messages USING (message_id)
+       LEFT JOIN sender.contacts ON contacts.user_id = notifications.user_id
  WHERE flat_id IS NOT NULL
  ORDER BY flat_id
 """

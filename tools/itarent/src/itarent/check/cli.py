@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 
 from api.phones import e164
@@ -16,8 +19,8 @@ from itarent.check import system as systems
 from itarent.check.probe import phone_of
 from itarent.check.report import Report, run
 from itarent.check.twilio import TwilioCheck, account_in_force, relevant_faults
-from itarent.check.where import TWILIO, Where, environments_of
-from itarent.environment import API, MATCHER, SENDER, SIMULATOR, WEBHOOK
+from itarent.check.where import Where
+from itarent.environment import API, MATCHER, SENDER, WEBHOOK
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -43,8 +46,7 @@ def _url(variable: str) -> typer.models.OptionInfo:
 def twilio(
     *,
     to: Annotated[
-        str | None,
-        typer.Option(envvar="WHATSAPP_TEST_NUMBER", help="the phone that gets the test messages: +39333… or 333…"),
+        str | None, typer.Option(help="the phone that gets the test messages; else WHATSAPP_TEST_NUMBER")
     ] = None,
     as_json: AsJson = False,
     bootstrap_servers: Annotated[str, _url("KAFKA_BOOTSTRAP_SERVERS")] = "",
@@ -54,26 +56,41 @@ def twilio(
 
     The settings are those of the system that runs on this machine, else those of the environment and `.env`.
     """
-    found = None if bootstrap_servers else local.running()
-    environments = environments_of(found) if found else None
+    environments, where = _sending(bootstrap_servers, namespace)
+    account, faults = account_in_force(environments), relevant_faults(environments)
     console = _console(as_json=as_json)
-    simulator = found.url(SIMULATOR) if found and found.twilio_is_simulated else ""
+    simulator = where.simulator if where else ""
+    phone = _phone(to or _set_here().get("WHATSAPP_TEST_NUMBER"), ask=not simulator and not as_json)
 
     async def checked() -> Report:
         async with contextlib.AsyncExitStack() as stack:
-            phone = _phone(to, ask=not simulator and not as_json)
-            if simulator:
-                phone = await stack.enter_async_context(phone_of(simulator, _token(found), phone))
-            check = TwilioCheck(
-                settings=account_in_force(environments),
-                faults=relevant_faults(environments),
-                to=phone,
-                where=_running(found, bootstrap_servers, namespace),
-                told=_teller(console),
-            )
+            reached = phone
+            if where and simulator:
+                reached = await stack.enter_async_context(phone_of(simulator, where.auth_token, phone))
+            check = TwilioCheck(account, faults, reached, where, _teller(console))
             return await run(check.steps(), console)
 
     _end(checked(), as_json=as_json)
+
+
+def _sending(bootstrap_servers: str, namespace: str) -> tuple[Mapping[str, Mapping[str, str]], Where | None]:
+    """What the sender and the webhook are told, and the system that they belong to.
+
+    A system that runs here but sends with another account than the settings name is not the one that is meant.
+    """
+    found = None if bootstrap_servers else local.running()
+    if found is None:
+        return {}, Where(bootstrap_servers, namespace, {}, {}) if bootstrap_servers else None
+    told = {name: found.environment_of(name) for name in (SENDER, WEBHOOK)}
+    url = "WHATSAPP_API_URL"
+    if _set_here().get(url) in (None, told[SENDER].get(url)):
+        return told, Where.of(found)
+    return {}, None
+
+
+def _set_here() -> dict[str, str]:
+    """By the operator: in .env, and in the environment, which goes before it."""
+    return {name: value for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
 
 
 def _phone(to: str | None, *, ask: bool) -> str | None:
@@ -83,18 +100,8 @@ def _phone(to: str | None, *, ask: bool) -> str | None:
     try:
         return e164(to) if to else None
     except ValueError as error:
-        typer.echo(f"--to {error}.", err=True)
+        typer.echo(f"--to: {error}.", err=True)
         raise typer.Exit(2) from error
-
-
-def _token(found: local.Local | None) -> str:
-    return found.credentials.auth_token if found else ""
-
-
-def _running(found: local.Local | None, bootstrap_servers: str, namespace: str) -> Where | None:
-    if found:
-        return Where.of(found)
-    return Where(bootstrap_servers, namespace, {}, {}) if bootstrap_servers else None
 
 
 def _teller(console: Console) -> Callable[[str], None]:
@@ -130,7 +137,7 @@ def system(
             namespace=namespace,
             services=_given({API: api_url, MATCHER: matcher_url, SENDER: sender_url, WEBHOOK: webhook_url}),
             databases=_given({API: api_database_url, MATCHER: matcher_database_url, SENDER: sender_database_url}),
-            twilio=TWILIO,
+            twilio=_twilio(),
         )
     )
     console = _console(as_json=as_json)
@@ -147,9 +154,15 @@ def _local_or(given: Where) -> Where:
     if given.kafka:
         return given
     if found := local.running():
-        return Where.of(found)
+        return Where.of(found, _twilio())
     typer.echo("No system runs here: start one (`itarent up`), or give --bootstrap-servers and the others.", err=True)
     raise typer.Exit(2)
+
+
+def _twilio() -> str:
+    """The base URL of Twilio's API, if its address is set."""
+    parts = urlsplit(_set_here().get("WHATSAPP_API_URL", ""))
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def _console(*, as_json: bool) -> Console:

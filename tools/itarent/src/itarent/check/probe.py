@@ -45,6 +45,7 @@ HEARD_WITHIN_S: Final = 15.0
 MATCHED_WITHIN_S: Final = 4.0
 MOST_VERSIONS: Final = 4
 DELIVERED_WITHIN_S: Final = 30.0
+TAKEN_BACK_WITHIN_S: Final = 10.0
 
 GONE_WRONG: Final = frozenset(
     {
@@ -213,8 +214,9 @@ class Probe:
 
     async def _take_back(self) -> None:
         """A tombstone for each key, the search's first: nobody is to be told of the listing's end."""
-        for topic, key in dict.fromkeys((topic, event.key) for topic, event in self.published):
-            await self.publisher.publish_encoded([tombstone(topic, key)])
+        async with asyncio.timeout(TAKEN_BACK_WITHIN_S):  # a publisher waits for Kafka for ever
+            for topic, key in dict.fromkeys((topic, event.key) for topic, event in self.published):
+                await self.publisher.publish_encoded([tombstone(topic, key)])
 
     async def _has_read(self, group: str, topic: Topic) -> bool:
         ends = await self.follower.ends(topic)

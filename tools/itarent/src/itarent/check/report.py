@@ -104,8 +104,16 @@ async def run(steps: Sequence[Step], console: Console) -> Report:
             result = Result(step.name, tuple(await _findings(step, report)))
         report.results.append(result)
         _tell(result, console, width)
-    console.print("Everything works." if report.passed else "Not everything works: see ✗.", style="bold")
+    console.print(_summary(report), style="bold")
     return report
+
+
+def _summary(report: Report) -> str:
+    if not report.passed:
+        return "Not everything works: see ✗."
+    if all(result.state is State.OK for result in report.results):
+        return "Everything works."
+    return "Nothing failed; not everything could be tried: see ! and ·."
 
 
 async def _findings(step: Step, report: Report) -> Iterable[Finding]:

@@ -48,17 +48,22 @@ TEXT: Final = (
 Environments = Mapping[str, Mapping[str, str]]
 
 
-def relevant_faults(environments: Environments | None) -> list[SettingFault]:
-    """What is wrong with the settings that are about Twilio, of the sender and of the webhook, each once."""
-    told = environments or {}
-    found = [*faults_of(SenderSettings, told.get(SENDER)), *faults_of(WebhookSettings, told.get(WEBHOOK))]
+def relevant_faults(environments: Environments) -> list[SettingFault]:
+    """What is wrong with the settings that are about Twilio, of the sender and of the webhook, each once.
+
+    `environments` are those of a local system, by service; without any this process's own and `.env` count.
+    """
+    found = [
+        *faults_of(SenderSettings, environments.get(SENDER)),
+        *faults_of(WebhookSettings, environments.get(WEBHOOK)),
+    ]
     ours = {name.upper() for name in TwilioAccount.model_fields} | {"WHATSAPP_TEMPLATE_SID"}
     return list(dict.fromkeys(fault for fault in found if ours.intersection(fault.names)))
 
 
-def account_in_force(environments: Environments | None) -> TwilioAccount | None:
+def account_in_force(environments: Environments) -> TwilioAccount | None:
     """The account that messages are sent with; None where its settings are wrong."""
-    told = (environments or {}).get(SENDER, {})
+    told = environments.get(SENDER, {})
     given: dict[str, Any] = {name: told[name.upper()] for name in TwilioAccount.model_fields if told.get(name.upper())}
     with contextlib.suppress(ValidationError):
         return TwilioAccount(**given)
@@ -194,7 +199,9 @@ class TwilioCheck:
 
     async def send_through_the_system(self) -> list[Finding]:
         if self.where is None or self.to is None:
-            return [skipped("no system runs here that could send one", "Start it (`itarent up` or `itarent worker`).")]
+            return [
+                skipped("no system that uses this account runs here", "Start it: `itarent up` or `itarent worker`.")
+            ]
         async with Probe.among(self.where.kafka, self.where.topics, self.to, self.told) as probe:
             try:
                 await probe.introduce()

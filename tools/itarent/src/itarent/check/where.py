@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.topics import Topics
-from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR, environments
+from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR
 from itarent.local import Local
 
 ROLES = (API, MATCHER, SENDER)
-TWILIO = "https://api.twilio.com"
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,15 @@ class Where:
         return Topics.within(self.namespace)
 
     @classmethod
-    def of(cls, local: Local) -> "Where":
-        """The system that runs here."""
+    def of(cls, local: Local, twilio: str = "") -> "Where":
+        """The system that runs here; `twilio` is the base URL of its API unless that is simulated."""
         return cls(
             kafka=local.kafka,
             namespace=local.namespace,
             services={name: local.url(name) for name in SERVICES},
             databases={role: local.addresses.database_url(role, local.credentials) for role in ROLES},
-            twilio=local.url(SIMULATOR) if local.twilio_is_simulated else TWILIO,
+            twilio=local.url(SIMULATOR) if local.twilio_is_simulated else twilio,
             simulator=local.url(SIMULATOR) if local.twilio_is_simulated else "",
             auth_token=local.environment_of(SENDER).get("WHATSAPP_API_TOKEN", ""),
             logs=str(local.home / "logs"),
         )
-
-
-def environments_of(local: Local) -> dict[str, dict[str, str]]:
-    """What the local system tells each service, by name."""
-    return environments(local.addresses, local.credentials, local.given)
