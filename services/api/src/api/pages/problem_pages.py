@@ -17,6 +17,7 @@ _FOR_PROGRAMS: Final = ("/api/", "/watch", "/static/", "/healthz", "/metrics", "
 _TEXTS: Final = {
     HTTPStatus.FORBIDDEN: "form_refused",
     HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "form_refused",
     HTTPStatus.TOO_MANY_REQUESTS: "too_many",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
     HTTPStatus.SERVICE_UNAVAILABLE: "outage",

@@ -4,7 +4,7 @@ import datetime as dt
 import secrets
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
@@ -36,6 +36,7 @@ class Visit:
     cookies: Cookies
     language: Language
     renter: Recipient | None
+    sign_in_id: UUID | None
 
     @property
     def said(self) -> words.Said:
@@ -122,6 +123,10 @@ class Member(Visit):
     def user_id(self) -> UUID:
         return self.renter.user_id
 
+    @classmethod
+    def of(cls, visit: Visit, renter: Recipient) -> Self:
+        return cls(visit.request, visit.services, visit.cookies, visit.language, renter, visit.sign_in_id)
+
 
 def _signer(services: Services) -> Signer:
     return Signer(services.settings.jwt_secret.get_secret_value(), salt="itarent.forms")
@@ -130,24 +135,25 @@ def _signer(services: Services) -> Signer:
 async def visit_of(request: Request, services: Services) -> Visit:
     """Who visits, as the cookies say; the session goes on."""
     cookies = Cookies(request, services.settings.served_over_tls)
-    renter = await _renter(services, cookies)
-    return Visit(request, services, cookies, _language(request, cookies, renter), renter)
+    renter, sign_in_id = await _renter(services, cookies)
+    return Visit(request, services, cookies, _language(request, cookies, renter), renter, sign_in_id)
 
 
-async def _renter(services: Services, cookies: Cookies) -> Recipient | None:
+async def _renter(services: Services, cookies: Cookies) -> tuple[Recipient | None, UUID | None]:
+    """Who is signed in, and by which sign-in."""
     token = cookies.get(SESSION)
     if not token:
-        return None
+        return None, None
     session = await services.browser_sessions.resume(token)
     renter = await services.recipients.of(session.user_id) if session else None
     if session is None or renter is None:
         cookies.drop(SESSION)
-        return None
+        return None, None
     if session.refresh_token != token:
         cookies.set(SESSION, session.refresh_token, max_age=int(REFRESH_TOKEN_VALID_FOR.total_seconds()))
     if cookies.get(LANGUAGE) != renter.language:
         cookies.set(LANGUAGE, renter.language, max_age=YEAR_S)  # for pages that know nobody
-    return renter
+    return renter, session.sign_in_id
 
 
 def _language(request: Request, cookies: Cookies, renter: Recipient | None) -> Language:
@@ -170,7 +176,7 @@ Visitor = Annotated[Visit, Depends(_visit)]
 def _member(visit: Visitor) -> Member:
     if visit.renter is None:
         raise Problem(HTTPStatus.UNAUTHORIZED, "Sign in first.", kind="sign-in-first")
-    return Member(visit.request, visit.services, visit.cookies, visit.language, visit.renter)
+    return Member.of(visit, visit.renter)
 
 
 SignedIn = Annotated[Member, Depends(_member)]

@@ -8,8 +8,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from api.bearers import Bearer
 from api.pages.forms import Form, Sent, faults_of
 from api.pages.visits import Member, SignedIn
+from api.problems import Problem
 from api.routes import me
 from common.events import Recipient
 
@@ -38,6 +40,22 @@ async def change(member: SignedIn, form: Sent) -> Response:
         return await _page(member, form.refused(faults_of(error, member.said, _FIELDS)))
     await me.change_profile(member.services, member.renter, sent)
     return member.go("/settings", "settings_saved")
+
+
+@router.post("/password")
+async def change_password(member: SignedIn, form: Sent) -> Response:
+    """A new password, for who knows the old one; other devices are signed out."""
+    try:
+        sent = me.PasswordChange.model_validate({name: form.raw(name) for name in me.PasswordChange.model_fields})
+        await me.change_password(member.services, Bearer(member.user_id, member.sign_in_id), sent)
+    except ValidationError as error:
+        return await _page(member, _form_of(member.renter).refused(faults_of(error, member.said)))
+    except Problem as problem:
+        if problem.details.status != HTTPStatus.FORBIDDEN:
+            raise
+        faults = {"current_password": member.said.faults.wrong_password}
+        return await _page(member, _form_of(member.renter).refused(faults))
+    return member.go("/settings", "password_changed")
 
 
 def _change(form: Form) -> dict[str, Any]:
@@ -74,7 +92,7 @@ async def _page(member: Member, form: Form) -> Response:
         "settings.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if form.faults else HTTPStatus.OK,
         form=form,
-        email=account.email if account else None,
+        account=account,
         zones=sorted(available_timezones()),
         intervals=intervals,
     )

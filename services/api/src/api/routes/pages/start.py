@@ -26,7 +26,7 @@ async def start(visit: Visitor) -> Response:
     """What this is; for who is signed in, how things stand."""
     if visit.renter is None:
         return visit.page("welcome.html")
-    return await _overview(Member(visit.request, visit.services, visit.cookies, visit.language, visit.renter))
+    return await _overview(Member.of(visit, visit.renter))
 
 
 async def _overview(member: Member) -> Response:
