@@ -1,6 +1,7 @@
 """`itarent test`: everything that CI runs, step by step."""
 
 import os
+import shutil
 import subprocess
 import sysconfig
 import time
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 
 from itarent.lock import CannotBeResolved, RegistryDoesNotAnswer, is_current
+from itarent.manifests import checkov_agrees, kube_score_agrees, manifests_are_valid
 from itarent.project import PROJECT
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -30,10 +32,12 @@ def check_and_test(
     arguments: Annotated[list[str] | None, typer.Argument(help="passed to pytest, after --")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="all but the tests")] = False,
+    deploy: Annotated[bool, typer.Option("--deploy", help="instead: what is slow and needs a Docker engine")] = False,
 ) -> None:
     """Check format, lint, types, imports and the lock, then run the tests; all steps run, whatever fails."""
     console = Console()
-    steps = [*CHECKS, *([] if quick else [Step("tests", _tool("pytest", *(arguments or [])))])]
+    tests = Step("tests", _tool("pytest", *(arguments or [])))
+    steps = DEPLOYMENT if deploy else CHECKS if quick else (*CHECKS, tests)
     failed = [step.name for step in steps if not _passes(step, console)]
     if failed:
         console.print(f"Failed: {', '.join(failed)}", style="bold red")
@@ -71,10 +75,29 @@ def _lock_is_current() -> bool:
     return current
 
 
+def _compose_file_is_valid() -> bool:
+    """By its schema; also by docker compose where that is there, which needs no engine for it."""
+    valid = _tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")()
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:  # noqa: S603 - as below
+        return valid
+    config = [docker, "compose", "--env-file", "/dev/null", "config", "--quiet"]
+    return subprocess.run(config, cwd=PROJECT, check=False).returncode == 0 and valid  # noqa: S603 - a known program
+
+
 CHECKS = (
     Step("format", _tool("ruff", "format", "--check")),
     Step("lint", _tool("ruff", "check")),
     Step("types", _tool("mypy")),
     Step("imports", _tool("lint-imports")),
     Step("lock", _lock_is_current),
+    Step("Dockerfile", _tool("hadolint", "deploy/Dockerfile")),
+    Step("compose file", _compose_file_is_valid),
+    Step("manifests", manifests_are_valid),
+)
+
+DEPLOYMENT = (
+    Step("kube-score", kube_score_agrees),
+    Step("checkov", checkov_agrees),
+    Step("docker compose", _tool("pytest", "deploy/tests")),
 )

@@ -4,36 +4,25 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
+from pydantic import SecretStr
 from rich.console import Console
-from rich.live import Live
 
-from common.kafka import Publisher
-from common.service import in_background
 from itarent.commands import until_stopped
-from itarent.demo.cast import bring_in
-from itarent.demo.film import Film
 from itarent.demo.flats import Market
-from itarent.demo.renters import RENTERS
-from itarent.demo.view import line, view
-from itarent.demo.watching import Seen
+from itarent.demo.stage import Stage, play
 from itarent.environment import API, SENDER, SIMULATOR
 from itarent.local import alone_in
 from itarent.project import PROJECT
 from itarent.system import System
 from itarent.up import started_system, tell, to_look_at
 from local_servers.home import home_of
-from twilio_simulator.client import SimulatorClient, connected
 
 IN_A_HURRY = {SENDER: {"WHATSAPP_NOTIFICATION_INTERVAL_SECONDS": "15"}}
 """Half an hour between two messages is right for renters and long for those who watch."""
-
-LINE_EVERY_S = 5.0
 
 
 def demo(
@@ -55,13 +44,11 @@ async def _demo(
 ) -> None:
     if fresh:
         _forget(home)
-    async with started_system(home, console, overrides=IN_A_HURRY) as system, _actors(system) as (api, simulator):
-        with console.status("The renters come in"):
-            password = system.credentials.renters_password
-            await asyncio.gather(*(bring_in(renter, password, api, simulator) for renter in RENTERS))
+    async with started_system(home, console, overrides=IN_A_HURRY) as system:
+        tell(console, to_look_at(system.local))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await _show(system, console, api, market, pace)
+                await play(_stage_of(system), console, market, pace=pace)
 
 
 def _forget(home: Path) -> None:
@@ -73,40 +60,15 @@ def _forget(home: Path) -> None:
                 each.unlink()
 
 
-@contextlib.asynccontextmanager
-async def _actors(system: System) -> AsyncIterator[tuple[httpx.AsyncClient, SimulatorClient]]:
-    """The api as its users and producers see it, and the phones."""
-    headers = {"X-Api-Key": system.credentials.producer_key}
-    base_url = f"{system.url(API)}/api/v1"
-    async with (
-        httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as api,
-        connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
-    ):
-        yield api, simulator
-
-
-async def _show(system: System, console: Console, api: httpx.AsyncClient, market: Market, pace: float) -> None:
-    film, seen = Film(), Seen()
-    tell(console, to_look_at(system.local))
-    async with (
-        Publisher.connected(system.addresses.kafka, "demo") as publisher,
-        in_background(
-            film.play(market, pace, api, publisher, system.topics),
-            seen.follow_flow(system.url(API), system.credentials.operator_key),
-            seen.follow_phones(system.url(SIMULATOR)),
-        ),
-    ):
-        await (_show_live(film, seen, console) if console.is_terminal else _show_lines(film, seen, console))
-
-
-async def _show_live(film: Film, seen: Seen, console: Console) -> None:
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(view(film, seen, console.height), refresh=True)
-            await asyncio.sleep(0.5)
-
-
-async def _show_lines(film: Film, seen: Seen, console: Console) -> None:
-    while True:
-        await asyncio.sleep(LINE_EVERY_S)
-        console.print(line(film, seen), soft_wrap=True, highlight=False)
+def _stage_of(system: System) -> Stage:
+    credentials = system.credentials
+    return Stage(
+        api_url=system.url(API),
+        simulator_url=system.url(SIMULATOR),
+        kafka_bootstrap_servers=system.addresses.kafka,
+        kafka_namespace="itarent",
+        whatsapp_api_token=SecretStr(credentials.auth_token),
+        producer_key=SecretStr(credentials.producer_key),
+        operator_key=SecretStr(credentials.operator_key),
+        renters_password=SecretStr(credentials.renters_password),
+    )

@@ -1,0 +1,3 @@
+from itarent.cli import app
+
+app()
