@@ -1,6 +1,7 @@
 """The whole system as a renter, a producer and an operator meet it: over HTTP, and on the phone."""
 
 import datetime as dt
+import hashlib
 import itertools
 import os
 import re
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -20,8 +22,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from api.consents import Consents
+from api.dead_letters import DeadLetters
+from api.erasure import Erasure
+from api.security import Pseudonyms
 from common.kafka import Encoded, Publisher
 from common.listing import Listing, ListingStatus
+from common.outbox import Outbox
+from common.postgres import open_pool
 from itarent.backlog import drain
 from itarent.demo.cast import bring_in, checked
 from itarent.demo.renters import Renter as Cast
@@ -29,6 +37,7 @@ from itarent.environment import API, SENDER, SIMULATOR
 from itarent.project import PROJECT
 from itarent.system import ANY_PORTS, System, running_system
 from local_servers.home import home_of, scratch_home
+from testkit.compaction import compact_at_once
 from testkit.factories import make_listing, monthly
 from testkit.records import records_of
 from testkit.waiting import eventually
@@ -353,6 +362,126 @@ async def test_an_operator_sees_a_message_and_its_whole_story(system: System, br
     for part in ("Listing published", "matched “Vicino al lavoro”", "The sender: queued", "called back: delivered"):
         await expect(story).to_contain_text(part)
     assert said == []
+
+
+async def test_an_erased_renter_is_found_in_no_table_no_topic_and_no_log(stage: Stage) -> None:
+    async with stage.renter(TORINO) as renter:
+        kept = await _live_a_life(stage, renter)
+        assert set(await _tables_with(stage.system, kept.marks)) >= {"api", "sender"}
+        checked(await renter.api.request("DELETE", "/me", json={"password": PASSWORD}))
+        await stage.settled()
+    assert await _tables_with(stage.system, kept.marks | kept.ids) == {}
+    assert await _in_ledger_of(stage.system, kept.user_id) == {"in_message", "suppressed"}
+
+    topics = stage.system.topics
+    holding = {topics.recipients.name, topics.inbound_messages.name, topics.inbound_messages.dead_letters.name}
+    assert (await _topics_with(stage.system, kept.marks)).keys() >= holding, "nothing is compacted yet"
+    compacted = [topic for topic in topics.all() if "compact" in topic.cleanup and topic is not topics.listings]
+    await compact_at_once(stage.system.addresses.kafka, compacted)
+    await _repeat_tombstones(stage.system)
+
+    async def gone() -> bool:
+        left = await _topics_with(stage.system, kept.marks | kept.ids)
+        # What was told is kept for 30 days, under ids that say nothing any more, and with the name of the search.
+        assert not left.pop(topics.notifications.name, set()) & kept.marks
+        assert left == {}
+        return True
+
+    await eventually(gone, within_seconds=40)
+    logs = "".join(log.read_text(errors="replace") for log in _logs(stage.system.home))
+    assert {mark for mark in kept.marks if mark in logs} == set()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is known of a renter: texts that identify, and ids that would lead to them."""
+
+    user_id: UUID
+    marks: set[str]
+    ids: set[str]
+
+
+async def _live_a_life(stage: Stage, renter: Renter) -> _Kept:
+    """Searches, messages both ways, flats that were told and some that wait, a test, a dead letter, failed sign-ins."""
+    name, wrote = "Vicino a zia Carmela", "Mi piace il balcone di via Po"
+    me = checked(await renter.api.get("/me")).json()
+    (search,) = checked(await renter.api.get("/subscriptions")).json()["items"]
+    checked(await renter.api.patch(f"/subscriptions/{search['subscription_id']}", json={"name": name}))
+    await stage.settled()
+    told, waits = a_flat(TORINO), a_flat(TORINO)
+    await stage.publish(told)
+    text = await renter.is_told(told)
+    await renter.write(wrote)
+    checked(await renter.api.post("/whatsapp/test", json={}))
+    sender_hash = hashlib.sha256(renter.phone.encode()).hexdigest()
+    async with Publisher.connected(stage.system.addresses.kafka, "test") as publisher:
+        broken = f'{{"sender": "{renter.phone}", "body": "{wrote}"'.encode()
+        await publisher.publish_encoded([Encoded(stage.system.topics.inbound_messages.name, sender_hash, broken, {})])
+    await renter.api.post("/auth/token", json={"email": me["email"], "password": "a guess"})
+    await renter.change(interval_seconds=86_400)
+    await stage.settled()
+    await stage.publish(waits)
+    await eventually(lambda: _in_ledger(stage.system, waits))
+    marks = {me["email"], renter.phone.removeprefix("+"), renter.phone.removeprefix("+39"), sender_hash, wrote}
+    lines = {line for line in text.splitlines() if name in line}
+    return _Kept(UUID(me["user_id"]), marks | lines, {name, search["subscription_id"]})
+
+
+async def _tables_with(system: System, marks: set[str]) -> dict[str, set[str]]:
+    """Of every table of every schema: which of the texts occur in it, by schema."""
+    found: dict[str, set[str]] = {}
+    connection = await asyncpg.connect(system.addresses.postgres)
+    try:
+        for schema, table in await connection.fetch(_TABLES):
+            query = f'SELECT string_agg(held::text, chr(10)) FROM "{schema}"."{table}" AS held'  # noqa: S608 - a catalogue's names
+            rows = await connection.fetchval(query) or ""
+            if held := {mark for mark in marks if mark in rows and table != "repeated_tombstones"}:
+                found.setdefault(schema, set()).update(held)
+    finally:
+        await connection.close()
+    return found
+
+
+async def _topics_with(system: System, marks: set[str]) -> dict[str, set[str]]:
+    """Which of the texts occur in what each topic holds; a tombstone's key is what it deletes."""
+    found = {}
+    for topic in system.topics.all():
+        records = [each for each in await records_of(system.addresses.kafka, topic) if each.value is not None]
+        whole = b"\n".join(
+            b" ".join([each.key or b"", each.value or b"", *(v for _, v in each.headers)]) for each in records
+        )
+        if held := {mark for mark in marks if mark.encode() in whole}:
+            found[topic.name] = held
+    return found
+
+
+async def _in_ledger_of(system: System, user_id: UUID) -> set[str]:
+    connection = await asyncpg.connect(system.addresses.postgres)
+    try:
+        rows = await connection.fetch("SELECT disposition FROM sender.notifications WHERE user_id = $1", user_id)
+    finally:
+        await connection.close()
+    return {row["disposition"] for row in rows}
+
+
+async def _repeat_tombstones(system: System) -> None:
+    """What the api does by itself when the time has come."""
+    async with open_pool(system.database_url(API), "test") as pool:
+        pseudonyms = Pseudonyms(system.credentials.link_signing_key)
+        erasure = Erasure(
+            pool,
+            Outbox(API),
+            system.topics,
+            Consents(pool, pseudonyms),
+            pseudonyms=pseudonyms,
+            dead_letters=DeadLetters(system.addresses.kafka, system.topics),
+        )
+        await erasure.keep_erased(dt.datetime.now(dt.UTC) + dt.timedelta(days=32))
+
+
+_TABLES = """
+SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('api', 'matcher', 'sender') ORDER BY 1, 2
+"""
 
 
 async def test_the_audit_balances(stage: Stage, giulia: Renter) -> None:
