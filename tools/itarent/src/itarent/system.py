@@ -11,7 +11,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaConnectionError,
+    NotCoordinatorForGroupError,
+)
 
 from common.kafka import create_topics
 from common.settings import SettingFault, faults_of
@@ -51,6 +57,9 @@ PREFERRED_PORTS: Mapping[str, int] = MappingProxyType(
 )
 ANY_PORTS: Mapping[str, int] = MappingProxyType(dict.fromkeys(PREFERRED_PORTS, 0))
 NO_OVERRIDES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+WITH_GROUPS: Final = (API, MATCHER, SENDER)
+"""Services that are consumer groups, which bear their names."""
+
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -258,6 +267,7 @@ async def _prepare(servers: Servers, credentials: Credentials, topics: Topics) -
     """Create the topics, the database, its roles, schemas and tables, where they are missing."""
     try:
         await create_topics(servers.kafka, topics)
+        await _coordinator_answers(servers.kafka)
     except KafkaConnectionError:
         raise ServerAway("KAFKA_BOOTSTRAP_SERVERS", f"no Kafka answers at {servers.kafka}") from None
     try:
@@ -267,6 +277,28 @@ async def _prepare(servers: Servers, credentials: Credentials, topics: Topics) -
         raise NoAdministrator(error) from None
     except (OSError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise ServerAway("DATABASE_URL", str(error)) from None
+
+
+async def _coordinator_answers(bootstrap: str) -> None:
+    """A new Kafka makes the coordinator of consumer groups when somebody asks: services would report that it is not
+    there.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        for group in WITH_GROUPS:
+            while not await _is_coordinated(admin, group):  # noqa: ASYNC110 - Kafka sends no event
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def _is_coordinated(admin: AIOKafkaAdminClient, group: str) -> bool:
+    try:
+        await admin.list_consumer_group_offsets(group)
+    except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+        return False
+    return True
 
 
 async def _create_database(url: str) -> None:

@@ -1,8 +1,10 @@
 """`itarent worker`: matcher and sender in the foreground, with what they need where nothing else provides it."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import httpx
 from rich.console import Console
@@ -18,14 +20,17 @@ from itarent.system import running_beside
 from itarent.up import shown_progress, started_system, tell, teller_of_ends, twilio
 from local_servers.home import home_of
 
+ERROR: Final = re.compile(r"[-\d]+ [:\d]+Z ERROR ")
+"""How the line of an error begins in the readable log."""
+
 
 class AlreadyWorking(Refusal):
     """A matcher or a sender already runs here."""
 
     def __init__(self, name: str, url: str) -> None:
         super().__init__(
-            f"The {name} already runs here ({url}): `itarent up` runs it too. Stop that, "
-            "or start it as `itarent up --without matcher --without sender`."
+            f"The {name} already runs here ({url}), started by `itarent up` or by another worker. Stop that, "
+            "or have everything else run by `itarent up --without matcher --without sender`."
         )
 
 
@@ -46,9 +51,7 @@ async def _worker(home: Path, console: Console) -> None:
     async with _working(home, console, given) as local:
         verbose = is_true(given.settings.get("DEBUG_NOTIFICATIONS"))
         tell(console, _what_runs(local, given, log, verbose=verbose))
-        async for line in lines_of(log, after=written_before):
-            if verbose or "ERROR" in line:
-                console.print(line, soft_wrap=True, highlight=False, markup=False, style=_style_of(line))
+        await _show(console, lines_of(log, after=written_before), verbose=verbose)
 
 
 @contextlib.asynccontextmanager
@@ -93,5 +96,11 @@ def _what_runs(local: Local, given: Given, log: Path, *, verbose: bool) -> dict[
     }
 
 
-def _style_of(line: str) -> str:
-    return "red" if "ERROR" in line else "dim"
+async def _show(console: Console, lines: AsyncIterator[str], *, verbose: bool) -> None:
+    """Show errors with their tracebacks, which are indented; or everything."""
+    is_error = False
+    async for line in lines:
+        is_error = bool(ERROR.match(line)) or (is_error and line.startswith(" "))
+        if verbose or is_error:
+            style = "red" if is_error else "dim"
+            console.print(line, soft_wrap=True, highlight=False, markup=False, style=style)

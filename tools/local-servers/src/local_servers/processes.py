@@ -64,6 +64,22 @@ def start(
         )
 
 
+def run(command: Sequence[str | Path], *, log: Path, cwd: Path | None = None, account: Account | None = None) -> None:
+    """Run `command` to its end.
+
+    Raises:
+        DidNotStart: it ended with an error.
+    """
+    process = start(command, log=log, cwd=cwd, account=account)
+    try:
+        status = process.wait()
+    except BaseException:  # Ctrl-C: what runs is not left behind
+        stop(process, signal.SIGKILL, within_seconds=1)
+        raise
+    if status != 0:
+        raise DidNotStart(f"ended with status {status}", log)
+
+
 def _dies_with(parent: int, death_signal: signal.Signals) -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
