@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 approved_templates = Gauge("itarent_sender_template_approved", "1 if Meta has approved it", ["purpose", "language"])
 
-CHECK_EVERY_S: Final = 300.0
+CHECK_EVERY_S: Final = 60.0
 CHECK_SOON_S: Final = 15.0
 """While a review may end any moment, or Twilio has not answered."""
 

@@ -1,33 +1,43 @@
-"""Which account at Twilio a command speaks to: that of the settings, else the one that the local system simulates."""
+"""Which account at Twilio a command speaks to: that of the settings, else the one that the local system sends with."""
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
-from common.settings import TwilioAccount, load
+import typer
+
+from common.settings import Origin, TwilioAccount, in_force, load
 from itarent.environment import SENDER
 from itarent.local import running
 from sender.twilio import Twilio
 
 TIMEOUT_S: Final = 20.0
-
-
-class Account(TwilioAccount):
-    """Sending may be off: the account is needed all the same."""
-
-    whatsapp_enabled: bool = True
+URL: Final = "WHATSAPP_API_URL"
 
 
 def twilio_account() -> TwilioAccount:
-    """The account of `.env` and the environment, else that of the system that runs here.
+    """The account that the system which runs here sends with, unless the settings name another one.
 
     A setting that is missing or wrong ends the process, with a line for each.
     """
     local = running()
-    if local is None or not local.twilio_is_simulated:
-        return load(Account)
-    told = local.environment_of(SENDER)
-    return Account.model_validate({name: told[name.upper()] for name in Account.model_fields if name.upper() in told})
+    told = local.environment_of(SENDER) if local else {}
+    if told and _is_meant(told.get(URL, "")):
+        given: dict[str, Any] = {
+            name: told[name.upper()] for name in TwilioAccount.model_fields if told.get(name.upper())
+        }
+        return TwilioAccount(**given)
+    account = load(TwilioAccount)
+    if not account.has_account:  # which it need not while sending is off
+        typer.echo("No account at Twilio is set: see .env.example, or start a system with `itarent up`.", err=True)
+        raise typer.Exit(2)
+    return account
+
+
+def _is_meant(url: str) -> bool:
+    """Whether `.env` and the environment name this account, or none."""
+    [named] = [each for each in in_force(TwilioAccount) if each.name == URL]
+    return named.source is Origin.DEFAULT or named.shown == url
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from itarent.account import Account, connected_to
+from common.settings import TwilioAccount
+from itarent.account import connected_to
 from itarent.cli import app
 from sender.contents import Contents
 from sender.templates import Purpose, templates
@@ -73,7 +74,7 @@ async def test_a_rejection_is_shown_with_its_reason_and_asks_for_another_text(de
 
 
 async def test_a_template_that_was_created_and_not_submitted_is_submitted_and_not_created_again(desk: Desk) -> None:
-    account = Account(**{name.lower(): value for name, value in desk.environment.items()})  # type: ignore[arg-type] # texts
+    account = TwilioAccount(**{name.lower(): value for name, value in desk.environment.items()})  # type: ignore[arg-type] # texts
     files = list(templates().values())
     async with connected_to(account) as twilio:
         sids = [await Contents(twilio).create(template) for template in files]
@@ -83,7 +84,7 @@ async def test_a_template_that_was_created_and_not_submitted_is_submitted_and_no
 
 
 async def test_older_versions_of_a_template_are_remarked_and_not_taken_for_it(desk: Desk) -> None:
-    account = Account(**{name.lower(): value for name, value in desk.environment.items()})  # type: ignore[arg-type] # texts
+    account = TwilioAccount(**{name.lower(): value for name, value in desk.environment.items()})  # type: ignore[arg-type] # texts
     digest = next(template for template in templates().values() if template.purpose is Purpose.DIGEST)
     older = replace(digest, types={"twilio/text": {"body": "Something {{1}} older {{2}} here {{3}} it was"}})
     async with connected_to(account) as twilio:
@@ -101,3 +102,12 @@ async def test_a_wrong_setting_ends_the_command_with_its_cure_and_without_the_se
     assert result.exit_code == 2
     assert "20003" in result.output
     assert "f" * 32 not in result.output
+
+
+async def test_without_an_account_the_command_says_what_is_missing(desk: Desk) -> None:
+    desk.environment |= {name: "" for name in desk.environment if name.startswith("WHATSAPP_")}
+    missing = await desk.templates("list")
+    assert missing.exit_code == 2
+    desk.environment["WHATSAPP_ENABLED"] = "false"
+    switched_off = await desk.templates("list")
+    assert (switched_off.exit_code, "No account at Twilio is set" in switched_off.output) == (2, True)

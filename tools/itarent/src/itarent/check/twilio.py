@@ -57,7 +57,7 @@ def relevant_faults(environments: Environments) -> list[SettingFault]:
         *faults_of(SenderSettings, environments.get(SENDER)),
         *faults_of(WebhookSettings, environments.get(WEBHOOK)),
     ]
-    ours = {name.upper() for name in TwilioAccount.model_fields} | {"WHATSAPP_TEMPLATE_SID"}
+    ours = {name.upper() for name in TwilioAccount.model_fields}
     return list(dict.fromkeys(fault for fault in found if ours.intersection(fault.names)))
 
 
