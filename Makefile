@@ -8,7 +8,7 @@ MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml service
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy crash bench-pipeline lock clean
+.PHONY: help demo up test check check-deploy crash bench-pipeline lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -37,6 +37,9 @@ bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)
+
+openapi: .venv/ready  ## docs/openapi.json after a change of the api's routes
+	@$(ITARENT) openapi
 
 clean:  ## forget what the servers stored and what was downloaded
 	rm -rf .itarent .venv

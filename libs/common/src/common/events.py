@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
 from common.listing import (
     AdvertiserKind,
@@ -84,11 +84,17 @@ class Language(StrEnum):
     RUSSIAN = "ru"
 
 
+WallClock = Annotated[
+    dt.time, WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d(:\d\d)?$", "examples": ["22:00"]})
+]
+"""A time without a zone, which JSON Schema's own format `time` does not allow."""
+
+
 class QuietHours(Value):
     """From `start` until `end`, wall-clock time of the user's zone; they may span midnight."""
 
-    start: dt.time
-    end: dt.time
+    start: WallClock
+    end: WallClock
 
 
 Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", description="E.164")]

@@ -1,19 +1,14 @@
 """Bodies of requests: JSON, read once and strictly; an unknown field is an error at every depth."""
 
 import asyncio
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import orjson
-from fastapi import Depends, FastAPI, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi import Depends, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.json_schema import models_json_schema
 
-from api.problems import Problem, ProblemDetails, invalid_body
+from api.problems import Problem, invalid_body
 from api.searches import COMUNI
 from common.comuni import Comuni
 
@@ -21,7 +16,6 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
 
 READ_WITHIN_S: Final = 20.0
-REFS: Final = "#/components/schemas/{model}"
 
 
 async def received(request: Request) -> bytes:
@@ -51,14 +45,14 @@ def _document(body: bytes) -> object:
         return None
 
 
-class _ReadBody:
+class ReadBody:
     """A FastAPI dependency that reads the body as a model."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
         self._adapter = TypeAdapter(model)
 
-    async def __call__(self, request: Request) -> BaseModel:
+    async def __call__(self, request: Request) -> Any:  # noqa: ANN401 - of the model that the route names
         return validated(self._adapter, await received(request) or b"null")
 
 
@@ -68,27 +62,4 @@ def Body(model: type[BaseModel]) -> Any:  # noqa: ANN401, N802 - used as FastAPI
     `draft: Annotated[Draft, Body(Draft)]`.
     FastAPI's own bodies cannot forbid unknown fields in models that ignore them elsewhere.
     """
-    return Depends(_ReadBody(model))
-
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description of an application, with the bodies that are read here."""
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    bodies = [(route, body.model) for route in _routes(app) for body in _bodies_of(route.dependant)]
-    models: set[type[BaseModel]] = {ProblemDetails, *(model for _, model in bodies)}
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REFS)
-    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-    for route, model in bodies:
-        for method in route.methods or ():
-            content = {"application/json": {"schema": {"$ref": REFS.format(model=model.__name__)}}}
-            schema["paths"][route.path_format][method.lower()]["requestBody"] = {"required": True, "content": content}
-    return schema
-
-
-def _routes(app: FastAPI) -> Iterator[APIRoute]:
-    routes = (context.original_route for context in iter_route_contexts(app.routes))
-    return (route for route in routes if isinstance(route, APIRoute) and route.include_in_schema)
-
-
-def _bodies_of(dependant: Dependant) -> Iterator[_ReadBody]:
-    return (each.call for each in dependant.dependencies if isinstance(each.call, _ReadBody))
+    return Depends(ReadBody(model))

@@ -14,7 +14,6 @@ from api import problems
 from api.accounts import Accounts
 from api.activity import Activity
 from api.bearers import Bearers
-from api.bodies import describe
 from api.browser_sessions import BrowserSessions
 from api.consents import Consents
 from api.dead_letters import DeadLetters
@@ -26,6 +25,7 @@ from api.handlers import subscribe
 from api.housekeeping import keep_house
 from api.issuer import Issuer, PublishedKeys
 from api.middleware import Bounds, Metrics, SecurityHeaders
+from api.openapi import describe
 from api.pages.cookies import WriteCookies
 from api.pages.problem_pages import page_of
 from api.phone_links import PhoneLinks
@@ -159,7 +159,6 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        responses=problems.DOCUMENTED,
     )
     for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, watch, pages):
         app.include_router(routes.router)

@@ -207,10 +207,32 @@ def _invalid_parameters(error: RequestValidationError) -> Problem:
     )
 
 
-DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "A problem (RFC 9457)",
+MEANINGS: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.FORBIDDEN: "You may not do this.",
+    HTTPStatus.NOT_FOUND: "There is no such thing, or it is somebody else's.",
+    HTTPStatus.CONFLICT: "What is there already does not allow it.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many of these: `Retry-After` says when to try again.",
+    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+    HTTPStatus.UNAUTHORIZED: "No valid credentials came with the request.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The request is understood and not allowed: `errors` says what, and where.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A part of the system does not answer: `Retry-After` says when to try again.",
+}
+WITH_RETRY_AFTER: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+RETRY_AFTER: Final = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
+
+
+def may_answer(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that refuses with these statuses for reasons of its own."""
+    return {status: documented(HTTPStatus(status)) for status in statuses}
+
+
+def documented(status: HTTPStatus) -> dict[str, Any]:
+    """A response with problem details, for the OpenAPI description."""
+    described: dict[str, Any] = {
+        "description": MEANINGS[status],
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
     }
-}
-"""What every route may answer with, for the OpenAPI description."""
+    return described | ({"headers": RETRY_AFTER} if status in WITH_RETRY_AFTER else {})

@@ -12,6 +12,7 @@ from itarent.dlq.cli import app as dlq
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.message import message
+from itarent.openapi.document import openapi
 from itarent.sandbox import sandbox
 from itarent.serving import api
 from itarent.settings import settings
@@ -29,6 +30,7 @@ app.command()(settings)
 app.command()(sandbox)
 app.command()(message)
 app.command()(lock)
+app.command()(openapi)
 app.command()(audit)
 app.command()(budget)
 app.add_typer(listings, name="listings")

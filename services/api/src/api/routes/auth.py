@@ -11,7 +11,7 @@ from api import rates
 from api.accounts import SignIn as Begun
 from api.bodies import Body
 from api.dependencies import CHALLENGE, Services, User, Wired
-from api.problems import Problem
+from api.problems import Problem, may_answer
 from api.routes.me import NewPassword, Password, TimeZone
 from api.security import ACCESS_TOKEN_VALID_FOR
 from common.events import Language
@@ -49,7 +49,7 @@ class Tokens(BaseModel):
     refresh_token: str
 
 
-@router.post("/register", status_code=HTTPStatus.CREATED)
+@router.post("/register", status_code=HTTPStatus.CREATED, responses=may_answer(409, 429))
 async def register(request: Request, services: Wired, sent: Annotated[Registration, Body(Registration)]) -> Tokens:
     """Create an account, which accepts the terms, and sign in."""
     await services.rates.spend(rates.REGISTRATIONS_OF_ADDRESS, _network(request))
@@ -61,7 +61,7 @@ async def register(request: Request, services: Wired, sent: Annotated[Registrati
     return _tokens(services, await services.accounts.begin(user_id))
 
 
-@router.post("/token")
+@router.post("/token", responses=may_answer(401, 429))
 async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Body(SignIn)]) -> Tokens:
     """Exchange e-mail and password for tokens."""
     await services.rates.spend(rates.SIGN_INS_OF_ADDRESS, _network(request))
@@ -79,7 +79,7 @@ async def sign_in(request: Request, services: Wired, sent: Annotated[SignIn, Bod
     return _tokens(services, await services.accounts.begin(account.user_id))
 
 
-@router.post("/refresh")
+@router.post("/refresh", responses=may_answer(401, 429))
 async def refresh(request: Request, services: Wired, sent: Annotated[RefreshToken, Body(RefreshToken)]) -> Tokens:
     """Exchange a refresh token for new tokens. Using one twice ends the sign-in that it belongs to."""
     await services.rates.spend(rates.REFRESHES_OF_ADDRESS, _network(request))

@@ -16,7 +16,7 @@ from api.consents import Consent
 from api.dependencies import Caller, Services, SignedIn, User, Wired, token_refused
 from api.export import Export
 from api.paging import After, Limit
-from api.problems import Problem
+from api.problems import Problem, may_answer
 from api.security import TokenFault
 from common.events import Language, QuietHours, Recipient
 from common.model import Request as Sent
@@ -114,7 +114,11 @@ async def change_profile(
     return await _profile(services, changed)
 
 
-@router.put("/password", status_code=HTTPStatus.NO_CONTENT)
+@router.put(
+    "/password",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=may_answer(403, 409, 429),
+)
 async def change_password(
     services: Wired, caller: SignedIn, sent: Annotated[PasswordChange, Body(PasswordChange)]
 ) -> None:
@@ -124,7 +128,12 @@ async def change_password(
     await services.accounts.change_password(caller.user_id, password_hash, keep=caller.sign_in_id)
 
 
-@router.get("/export", response_class=DownloadedJson)
+@router.get(
+    "/export",
+    status_code=HTTPStatus.OK,
+    response_class=DownloadedJson,
+    responses=may_answer(429),
+)
 async def export(services: Wired, user_id: User) -> Export:
     """Everything that is kept about the caller, as a file."""
     await services.rates.spend(rates.EXPORTS, str(user_id))
@@ -134,7 +143,11 @@ async def export(services: Wired, user_id: User) -> Export:
     return exported
 
 
-@router.delete("", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=may_answer(403, 409, 429),
+)
 async def erase(services: Wired, caller: SignedIn, sent: Annotated[ErasureRequest, Body(ErasureRequest)]) -> None:
     """Erase the account and everything of it, here and in every other service. Nothing brings it back.
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from api.bodies import Body
 from api.dependencies import User, Wired
 from api.paging import After, Limit
-from api.problems import Problem, unknown
+from api.problems import Problem, may_answer, unknown
 from api.searches import SubscriptionChange, SubscriptionDraft
 from api.subscriptions import TooManySubscriptions
 from common.search import Subscription, SubscriptionStatus
@@ -23,7 +23,7 @@ class SubscriptionPage(BaseModel):
     next: str | None = Field(description="`after` of the next page; null on the last")
 
 
-@router.post("", status_code=HTTPStatus.CREATED)
+@router.post("", status_code=HTTPStatus.CREATED, responses=may_answer(409))
 async def create(
     services: Wired, user_id: User, response: Response, draft: Annotated[SubscriptionDraft, Body(SubscriptionDraft)]
 ) -> Subscription:

@@ -3,7 +3,7 @@
 import datetime as dt
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Final, assert_never
+from typing import Annotated, Any, Final, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -17,7 +17,7 @@ from api.dependencies import Caller, Services, User, Wired
 from api.joins import LinkState, state_of
 from api.phone_links import Claim, Link, NothingToProve, PhoneRefuses, Proof, Proven, TooManyCodes, WrongCode
 from api.phones import PhoneNumber, chat_link, readable
-from api.problems import Problem, unknown
+from api.problems import Problem, may_answer, unknown
 from api.settings import ApiSettings
 from common.events import Recipient
 from common.model import Request as Sent
@@ -26,6 +26,9 @@ router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
 
 WINDOW: Final = dt.timedelta(hours=24)
 """How long after a person's last message WhatsApp lets us write freely."""
+
+
+IMAGES: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/png": {}, "image/svg+xml": {}}}}
 
 
 class LinkRequest(Sent):
@@ -103,7 +106,7 @@ class TestRequested(BaseModel):
     notification_id: UUID
 
 
-@router.post("/link", status_code=HTTPStatus.ACCEPTED)
+@router.post("/link", status_code=HTTPStatus.ACCEPTED, responses=may_answer(409, 429))
 async def link(services: Wired, caller: Caller, sent: Annotated[LinkRequest, Body(LinkRequest)]) -> LinkView:
     """Claim a phone; it is linked when it is proven. The caller's own proven phone stays linked."""
     if sent.phone_number == services.settings.whatsapp_number:
@@ -146,7 +149,7 @@ async def _claim(services: Services, caller: Recipient, phone: str, proof: Proof
             assert_never(other)
 
 
-@router.post("/verify")
+@router.post("/verify", responses=may_answer(409))
 async def verify(services: Wired, caller: Caller, sent: Annotated[VerifyRequest, Body(VerifyRequest)]) -> LinkView:
     """Link the claimed phone by the code that was sent to it."""
     match await services.phones.verify(caller.user_id, sent.code, dt.datetime.now(dt.UTC)):
@@ -177,7 +180,7 @@ async def unlink(services: Wired, user_id: User) -> None:
     await services.phones.unlink(user_id, dt.datetime.now(dt.UTC))
 
 
-@router.get("/link/qr.{kind}", responses={200: {"content": {"image/png": {}, "image/svg+xml": {}}}})
+@router.get("/link/qr.{kind}", response_class=Response, responses=IMAGES)
 async def link_qr(services: Wired, caller: Caller, kind: QrFile) -> Response:
     """The claim's link as a QR code, to be scanned by the phone that is to be proven."""
     claim = (await services.phones.link_of(caller, dt.datetime.now(dt.UTC))).claim
@@ -186,13 +189,13 @@ async def link_qr(services: Wired, caller: Caller, kind: QrFile) -> Response:
     return _drawn(_claim_link(services.settings, claim), kind, "private, no-store")
 
 
-@router.get("/sandbox")
+@router.get("/sandbox", responses=may_answer(404))
 async def sandbox(services: Wired) -> Sandbox:
     """How to join Twilio's sandbox."""
     return _sandbox_in_use(services.settings)
 
 
-@router.get("/sandbox/qr.{kind}", responses={200: {"content": {"image/png": {}, "image/svg+xml": {}}}})
+@router.get("/sandbox/qr.{kind}", response_class=Response, responses=IMAGES)
 async def sandbox_qr(services: Wired, kind: QrFile) -> Response:
     """The link that joins the sandbox as a QR code, to be scanned by the phone that is to join."""
     return _drawn(_sandbox_in_use(services.settings).link, kind, "public, max-age=3600")
@@ -207,7 +210,11 @@ def _drawn(link: str, kind: QrFile, cache_control: str) -> Response:
             return Response(qr.svg(link), media_type="image/svg+xml", headers=headers)
 
 
-@router.post("/test", status_code=HTTPStatus.ACCEPTED)
+@router.post(
+    "/test",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=may_answer(403, 409, 429),
+)
 async def test(services: Wired, caller: Caller, sent: Annotated[TestRequest, Body(TestRequest)]) -> TestRequested:
     """Send a test message to the caller's own proven number."""
     _check_sending(services.settings)

@@ -1,0 +1,1 @@
+"""The api's OpenAPI description, as it is committed."""
