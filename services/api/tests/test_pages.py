@@ -412,6 +412,17 @@ async def test_a_new_password_signs_other_devices_out(visitor: Visitor, api: Api
     await other.http.aclose()
 
 
+async def test_an_account_is_taken_along_and_deleted_by_its_owner(visitor: Visitor, api: Api) -> None:
+    exported = await visitor.look("/settings/export")
+    assert "attachment" in exported.headers["Content-Disposition"]
+    assert visitor.email in exported.text
+    refused = await visitor.send("/settings/delete", password="not this one")
+    assert "This is not your password." in refused.text
+    assert (await visitor.send("/settings/delete", password=PASSWORD)).headers["Location"] == "/"
+    assert not await api.sql("SELECT count(*) FROM users WHERE email = $1", visitor.email)
+    assert (await visitor.look("/settings")).headers["Location"] == "/sign-in?next=/settings"
+
+
 # --- words ---
 
 

@@ -58,6 +58,33 @@ async def change_password(member: SignedIn, form: Sent) -> Response:
     return member.go("/settings", "password_changed")
 
 
+@router.get("/export")
+async def export(member: SignedIn) -> Response:
+    """Everything that is kept about the renter, as a file."""
+    exported = await me.export(member.services, member.user_id)
+    return me.DownloadedJson(exported.model_dump(mode="json"))
+
+
+@router.get("/delete")
+async def ask_before_erasing(member: SignedIn) -> Response:
+    return member.page("erase.html", form=Form())
+
+
+@router.post("/delete")
+async def erase(member: SignedIn, form: Sent) -> Response:
+    """Erase the account, for who knows its password."""
+    try:
+        sent = me.ErasureRequest.model_validate({"password": form.raw("password")})
+        await me.erase(member.services, Bearer(member.user_id, member.sign_in_id), sent)
+    except (ValidationError, Problem) as error:
+        if isinstance(error, Problem) and error.details.status != HTTPStatus.FORBIDDEN:
+            raise
+        refused = form.refused({"password": member.said.faults.wrong_password})
+        return member.page("erase.html", HTTPStatus.UNPROCESSABLE_ENTITY, form=refused)
+    await member.sign_out()
+    return member.go("/", "erased")
+
+
 def _change(form: Form) -> dict[str, Any]:
     """The profile that a form stands for; without quiet hours both of their ends are ignored."""
     quiet = {"start": form.value("quiet_from"), "end": form.value("quiet_until")} if form.has("quiet", "on") else None
