@@ -134,6 +134,24 @@ async def second(ended: Ended, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     await demo.ends(10)
 
 
+async def test_ctrl_c_takes_effect_while_servers_start(tmp_path: Path) -> None:
+    with scratch_home(home_of(PROJECT)) as scratch:
+        (scratch / "downloads").symlink_to(home_of(PROJECT) / "downloads")
+        demo = Demo.start(scratch, tmp_path / "interrupted")
+        family = await eventually(lambda: _with_java(demo), within_seconds=60)
+        demo.process.send_signal(signal.SIGINT)
+        assert await demo.ends(15) == 0
+        assert _alive(family) == []
+        assert "Traceback" not in demo.printed
+        assert not (scratch / "demo" / "system.json").exists()
+
+
+def _with_java(demo: Demo) -> list[psutil.Process]:
+    """All processes of a demo that is starting Kafka; none before."""
+    family = demo.with_children()
+    return family if any(each.name() == "java" for each in family) else []
+
+
 async def test_a_demo_prints_where_to_look_and_both_pages_answer(first: Demo) -> None:
     async with httpx.AsyncClient(follow_redirects=True) as browser:
         watch = await browser.get(await first.address("Watch the flow"))
