@@ -3,15 +3,14 @@
 import contextlib
 import importlib.resources
 from collections.abc import AsyncIterator, Mapping
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import asyncpg
 import orjson
-import psycopg
-import yoyo
 
 MIGRATION_LOCK: Final = 0x17A8E27
-"""Key of the advisory lock that one migration of a database holds."""
+"""Key of the advisory lock that whoever migrates a schema holds."""
 
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -52,24 +51,33 @@ SELECT format(
 """
 
 
-def migrate(url: str, package: str) -> None:
+async def migrate(url: str, package: str) -> None:
     """Apply the SQL files of `<package>/migrations` that the schema of the URL's role has not seen.
 
-    Blocks; several processes may call it at once.
+    All of them or none, in one transaction with the note of each, so that a process may be killed at any moment.
+    Several processes may call it at once.
     """
-    with importlib.resources.as_file(importlib.resources.files(package) / "migrations") as folder:
-        migrations = yoyo.read_migrations(str(folder))
-        with psycopg.connect(url, autocommit=True) as guard:
-            # Yoyo's own lock is a row that a killed process leaves behind. This one ends with its connection, and
-            # whoever holds it may remove that row.
-            guard.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", (MIGRATION_LOCK,))
-            backend = yoyo.get_backend(url.replace("postgresql://", "postgresql+psycopg://", 1))
-            try:
-                backend.break_lock()
-                with backend.lock():
-                    backend.apply_migrations(backend.to_apply(migrations))
-            finally:
-                backend.connection.close()
+    connection = await asyncpg.connect(url, server_settings={"application_name": f"{package}-migrations"})
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", MIGRATION_LOCK)
+            await connection.execute(_MIGRATIONS)
+            applied = {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}
+            for name in migrations_of(package):
+                if name not in applied:
+                    await connection.execute(_file_of(package, name).read_text())
+                    await connection.execute("INSERT INTO migrations (name) VALUES ($1)", name)
+    finally:
+        await connection.close()
+
+
+_MIGRATIONS = """
+CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+
+
+def _file_of(package: str, name: str) -> Traversable:
+    return importlib.resources.files(package) / "migrations" / f"{name}.sql"
 
 
 def migrations_of(package: str) -> list[str]:

@@ -15,7 +15,7 @@ PHONE: Final = re.compile(r"(?:\+|%2[Bb])\d(?:[ ().-]{0,2}\d){6,14}")
 """Anything like a phone number in international form, also as it stands in a URL."""
 
 OUR_PACKAGES: Final = ("api", "common", "matcher", "sender", "status_webhook")
-CHATTY: Final = ("aiokafka", "uvicorn.access", "faststream", "twilio", "yoyo")
+CHATTY: Final = ("aiokafka", "uvicorn.access", "faststream", "twilio")
 
 FILE_BYTES: Final = 10_000_000
 FILES_KEPT: Final = 5

@@ -98,7 +98,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
 async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
     """Everything that the routes need, on a database and topics that are as they should be."""
     topics = settings.topics
-    await asyncio.to_thread(migrate, settings.database_url, NAME)
+    await migrate(settings.database_url, NAME)
     await asyncio.to_thread(Comuni.load)
     await create_topics(settings.kafka_bootstrap_servers, topics)
     async with (

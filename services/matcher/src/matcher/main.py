@@ -1,6 +1,5 @@
 """The matcher's composition root: everything is made here, and handed on to what needs it."""
 
-import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator
@@ -38,7 +37,7 @@ async def matcher(settings: Settings) -> None:
 async def matching(settings: Settings) -> AsyncIterator[Progress]:
     """Match within the block. No listing is taken before every search is loaded."""
     bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
-    await asyncio.to_thread(migrate, settings.database_url, "matcher")
+    await migrate(settings.database_url, "matcher")
     async with (
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
         Publisher.connected(bootstrap, "matcher") as publisher,

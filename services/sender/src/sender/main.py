@@ -1,6 +1,5 @@
 """The sender's composition root: everything is made here, and handed on to what needs it."""
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -46,7 +45,7 @@ async def sender(settings: Settings) -> None:
     """Send until SIGTERM: then nothing new is begun, and what runs is finished and recorded."""
     bootstrap, topics, policy = settings.kafka_bootstrap_servers, settings.topics, policy_of(settings)
     database_url = settings.database_url.get_secret_value()
-    await asyncio.to_thread(migrate, database_url, "sender")
+    await migrate(database_url, "sender")
     async with (
         open_pool(database_url, "sender", size=POOL_SIZE) as pool,
         Publisher.connected(bootstrap, "sender") as publisher,

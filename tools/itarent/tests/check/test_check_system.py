@@ -142,7 +142,7 @@ async def test_a_topic_that_is_not_as_it_should_be_is_named_with_the_command_tha
 async def test_a_migration_that_is_not_applied_is_named(system: System) -> None:
     connection = await asyncpg.connect(system.addresses.postgres)
     try:
-        await connection.execute("DELETE FROM matcher._yoyo_migration")
+        await connection.execute("DELETE FROM matcher.migrations")
     finally:
         await connection.close()
     failure = (await check(system)).failure("databases")

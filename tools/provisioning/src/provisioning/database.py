@@ -1,6 +1,5 @@
 """The services' database: a role and a schema for each, with its tables."""
 
-import asyncio
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +10,7 @@ async def prepare_database(admin_url: str, passwords: Mapping[str, str]) -> None
     """Give each service (a key of `passwords`, and the name of its package) its role, schema and tables."""
     await provision(admin_url, passwords)
     for service, password in passwords.items():
-        await asyncio.to_thread(migrate, url_as(service, password, admin_url), service)
+        await migrate(url_as(service, password, admin_url), service)
 
 
 def url_as(role: str, password: str, url: str) -> str:

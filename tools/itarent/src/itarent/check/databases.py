@@ -32,9 +32,9 @@ async def _applied(url: str) -> list[str]:
     """The migrations that the role's schema has seen."""
     connection = await asyncpg.connect(url, timeout=ANSWER_WITHIN_S)
     try:
-        if await connection.fetchval("SELECT to_regclass('_yoyo_migration')") is None:
+        if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             return []
-        return [row["migration_id"] for row in await connection.fetch("SELECT migration_id FROM _yoyo_migration")]
+        return [row["name"] for row in await connection.fetch("SELECT name FROM migrations")]
     finally:
         await connection.close()
 
