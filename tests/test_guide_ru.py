@@ -1,22 +1,15 @@
 """The Russian guide works as it is written: each of its commands is run, with the simulator in Twilio's place."""
 
-import asyncio
-import os
-import pty
 import re
 import secrets
-import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process, create_subprocess_exec
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
-import psutil
 import pytest
 import pytest_asyncio
 
@@ -24,6 +17,7 @@ from itarent.demo.cast import checked
 from itarent.project import PROJECT
 from local_servers.home import home_of, scratch_home
 from local_servers.ports import free_port
+from testkit.terminal import Terminal, project_copied_to
 from testkit.waiting import eventually
 from twilio_simulator.client import SimulatorClient, connected
 from twilio_simulator.faults import Fault, FaultKind
@@ -114,108 +108,37 @@ PHONE: Final = "+393401234567"
 
 
 @dataclass
-class Reader:
-    """Somebody with a terminal in the project's folder, its environment activated, who follows the guide."""
+class Reader(Terminal):
+    """Somebody who follows the guide, with the environment activated."""
 
-    folder: Path
-    home: Path
-    twilio_port: int
-    api_port: int
-    account_sid: str = field(default_factory=lambda: f"AC{secrets.token_hex(16)}")
-    auth_token: str = field(default_factory=lambda: secrets.token_hex(16))
-    jwt: str = ""
+    twilio_port: int = field(kw_only=True)
+    api_port: int = field(kw_only=True)
 
-    def filled_in(self, text: str) -> str:
-        """The guide's text with values of one's own, and the simulator's and the api's addresses."""
-        values = {
-            "https://api.twilio.com": f"http://127.0.0.1:{self.twilio_port}",
-            "http://localhost:8000": f"http://localhost:{self.api_port}",
-            "YOUR_ACCOUNT_SID": self.account_sid,
-            "ваш_account_sid": self.account_sid,
-            "YOUR_AUTH_TOKEN": self.auth_token,
-            "ваш_auth_token": self.auth_token,
-            "YOUR_JWT_TOKEN": self.jwt,
-            "ваш_случайный_токен_32_символа": secrets.token_hex(16),
-        }
-        for example, own in values.items():
-            text = text.replace(example, own)
-        return text
+    @property
+    def account_sid(self) -> str:
+        return self.values["YOUR_ACCOUNT_SID"]
 
-    async def start(self, command: str, *, output: int = PIPE) -> Process:
-        """Start a command, in a group of its own so that a Ctrl-C can be sent to it as a terminal does."""
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": os.environ.get("HOME", "/"),
-            "LANG": "C.UTF-8",
-            "COLUMNS": "200",
-            "ITARENT_HOME": str(self.home),
-        }
-        return await create_subprocess_exec(
-            "bash",  # which becomes the command itself, as long as it is a single one
-            "-c",
-            self.filled_in(command),
-            stdin=DEVNULL,
-            stdout=output,
-            stderr=STDOUT,
-            cwd=self.folder,
-            env=environment,
-            process_group=0,
-        )
-
-    async def run(self, command: str) -> str:
-        """Run a command to its end, which must be a success; what it has printed."""
-        process = await self.start(command)
-        printed = (await process.communicate())[0].decode()
-        assert process.returncode == 0, printed
-        return printed
+    @property
+    def auth_token(self) -> str:
+        return self.values["YOUR_AUTH_TOKEN"]
 
     async def run_curl(self, command: str) -> Any:
         """Run a `curl` of the guide; the JSON that it was answered."""
         return orjson.loads(await self.run(command.replace("curl ", "curl -sS ", 1)))
 
-    @asynccontextmanager
-    async def running(self, command: str, *, until: str, show: Path) -> AsyncIterator["Shown"]:
-        """Run a command in the foreground until it has printed `until`; end it by Ctrl-C after the block."""
-        with show.open("wb") as output:
-            process = await self.start(command, output=output.fileno())
-        shown = Shown(process, show)
-        try:
-            await shown.says(until)
-            yield shown
-        finally:
-            await shown.interrupt()
 
-
-@dataclass
-class Shown:
-    """A command in the foreground of a terminal, and what it has printed there."""
-
-    process: Process
-    output: Path
-
-    @property
-    def printed(self) -> str:
-        return self.output.read_text()
-
-    async def says(self, text: str) -> None:
-        def said() -> bool:
-            assert self.process.returncode is None, self.printed
-            return text in self.printed
-
-        await eventually(said, within_seconds=120)
-
-    async def interrupt(self) -> None:
-        """Ctrl-C, and its end; then it must have left nothing behind."""
-        if self.process.returncode is not None:
-            return
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        os.killpg(self.process.pid, signal.SIGINT)
-        await asyncio.wait_for(self.process.wait(), 60)
-        await eventually(lambda: not any(map(_is_alive, family)))
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+def _own_values(twilio_port: int, api_port: int) -> dict[str, str]:
+    """What the guide leaves to its reader, and the simulator's and the api's addresses."""
+    account_sid, auth_token = f"AC{secrets.token_hex(16)}", secrets.token_hex(16)
+    return {
+        "https://api.twilio.com": f"http://127.0.0.1:{twilio_port}",
+        "http://localhost:8000": f"http://localhost:{api_port}",
+        "YOUR_ACCOUNT_SID": account_sid,
+        "ваш_account_sid": account_sid,
+        "YOUR_AUTH_TOKEN": auth_token,
+        "ваш_auth_token": auth_token,
+        "ваш_случайный_токен_32_символа": secrets.token_hex(16),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +151,11 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def reader(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     """A folder with what the guide calls by name, and the `.env` of its step 4."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("test_twilio_whatsapp.py", "test_whatsapp_integration.py", "run_whatsapp_worker.py", "src"):
-        (folder / name).symlink_to(PROJECT / name)
+    folder = project_copied_to(tmp_path_factory.mktemp("project"), PROJECT)
     twilio_port = free_port()
-    reader = Reader(folder, home, twilio_port, free_port(avoid={twilio_port}))
+    api_port = free_port(avoid={twilio_port})
+    values = _own_values(twilio_port, api_port)
+    reader = Reader(folder, home, values, twilio_port=twilio_port, api_port=api_port)
     # Somebody else may have port 8000 of this machine: the last line chooses another, and links name it.
     own = f"PUBLIC_URL=http://localhost:{reader.api_port}\n"
     (folder / ".env").write_text(reader.filled_in(DOT_ENV) + own, encoding="utf-8")
@@ -248,7 +171,7 @@ async def started(reader: Reader) -> AsyncIterator[AsyncExitStack]:
         command = f"{DEVELOPMENT_API} --port {reader.api_port}"
         api = reader.running(command, until="Application startup complete", show=reader.folder / "api.out")
         await stack.enter_async_context(api)
-        reader.jwt = await _access_token(f"http://localhost:{reader.api_port}/api/v1")
+        reader.values["YOUR_JWT_TOKEN"] = await _access_token(f"http://localhost:{reader.api_port}/api/v1")
         yield stack
 
 
@@ -333,16 +256,7 @@ async def test_the_check_of_the_system_passes(reader: Reader) -> None:
 
 @pytest.mark.usefixtures("simulator")
 async def test_the_log_can_be_followed_for_twilio(reader: Reader) -> None:
-    terminal, its_end = pty.openpty()  # where grep prints each line as it finds it
-    process = await reader.start(TAIL_TWILIO, output=its_end)
-    os.close(its_end)
-    try:
-        first = await asyncio.wait_for(asyncio.to_thread(os.read, terminal, 4096), 30)
-        assert b"Twilio" in first
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        await process.wait()
-        os.close(terminal)
+    assert "Twilio" in await reader.first_lines(TAIL_TWILIO)
 
 
 async def test_an_error_stands_in_the_log_as_such_and_on_the_workers_terminal(

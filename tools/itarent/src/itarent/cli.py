@@ -9,6 +9,7 @@ from itarent.check.cli import app as check
 from itarent.checking import check_and_test
 from itarent.demo.cli import demo
 from itarent.dlq.cli import app as dlq
+from itarent.guides import guides
 from itarent.listings.cli import app as listings
 from itarent.lock import lock
 from itarent.message import message
@@ -31,6 +32,7 @@ app.command()(sandbox)
 app.command()(message)
 app.command()(lock)
 app.command()(openapi)
+app.command()(guides)
 app.command()(audit)
 app.command()(budget)
 app.add_typer(listings, name="listings")
