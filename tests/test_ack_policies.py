@@ -41,7 +41,7 @@ SUBSCRIBERS = list(all_subscribers())
 @pytest.mark.parametrize(("service", "subscriber"), SUBSCRIBERS)
 def test_a_subscriber_commits_only_what_it_has_handled(service: str, subscriber: LogicSubscriber[Any]) -> None:
     assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
-    assert subscriber.group_id == service
+    assert subscriber.group_id == TOPICS.group(service)
     assert isinstance(subscriber, BatchSubscriber)
     assert subscriber.batch_timeout_ms <= 20
     connection = subscriber._connection_args

@@ -273,7 +273,9 @@ async def _committed(settings: Settings) -> Sequence[int]:
 
 def _as_the_group(settings: Settings) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, group_id="matcher", enable_auto_commit=False
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        group_id=settings.topics.group("matcher"),
+        enable_auto_commit=False,
     )
     consumer.assign(_partitions(settings))
     return consumer

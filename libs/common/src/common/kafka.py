@@ -462,7 +462,7 @@ def make_broker(bootstrap_servers: str, service: str) -> KafkaBroker:
 
 async def create_topics(bootstrap_servers: str, topics: Topics | Iterable[Topic]) -> None:
     """Create the topics that do not exist yet, for one broker or a cluster's default replication, and give those that
-    exist the configuration of today.
+    exist the configuration of today. Returns when brokers know all of them.
     """
     wanted = topics.all() if isinstance(topics, Topics) else tuple(topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
@@ -481,14 +481,27 @@ async def create_topics(bootstrap_servers: str, topics: Topics | Iterable[Topic]
             ]
         )
         old = {name for name, code, *_ in response.topic_errors if for_code(code) is TopicAlreadyExistsError}
+        for name, code, *details in response.topic_errors:
+            if code and name not in old:
+                raise for_code(code)(f"topic {name} cannot be created: {details}")
         await _configure(admin, [topic for topic in wanted if topic.name in old])
+        async with asyncio.timeout(KNOWN_WITHIN_S):
+            while not await _all_known(admin, wanted):  # noqa: ASYNC110 - a broker sends no event
+                await asyncio.sleep(0.05)
     finally:
         await admin.close()
-    for name, code, *details in response.topic_errors:
-        if code and name not in old:
-            raise for_code(code)(f"topic {name} cannot be created: {details}")
 
 
+async def _all_known(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> bool:
+    """Whether every partition has a leader: a broker hears of a new topic a little after the controller has made it."""
+    described = await admin.describe_topics([topic.name for topic in topics])
+    return all(
+        not topic["error_code"] and all(partition["leader"] >= 0 for partition in topic["partitions"])
+        for topic in described
+    )
+
+
+KNOWN_WITHIN_S: Final = 30.0
 SET_AT_THE_TOPIC: Final = 1  # Kafka's DYNAMIC_TOPIC_CONFIG
 
 

@@ -94,6 +94,7 @@ def _ms(duration: dt.timedelta) -> str:
 class Topics:
     """All topics under one namespace, which lets several systems share a Kafka cluster."""
 
+    namespace: str
     listings: Topic
     subscriptions: Topic
     recipients: Topic
@@ -104,6 +105,7 @@ class Topics:
     @classmethod
     def within(cls, namespace: str) -> Self:
         return cls(
+            namespace=namespace,
             listings=Topic(
                 f"{namespace}.listings.v1", "listing_id", (ListingPublished,), "compact", 30 * DAYS, owner="producers"
             ),
@@ -161,4 +163,9 @@ class Topics:
 
     def own(self) -> "tuple[Topic, ...]":
         """Every topic, without the dead letters."""
-        return tuple(getattr(self, each.name) for each in fields(self))
+        values = (getattr(self, each.name) for each in fields(self))
+        return tuple(value for value in values if isinstance(value, Topic))
+
+    def group(self, service: str) -> str:
+        """The consumer group of a service: those of several systems on one cluster are not one another's members."""
+        return f"{self.namespace}.{service}"

@@ -1,4 +1,4 @@
-"""How far everybody is on Kafka: what was published to each topic, and what each consumer group has handled."""
+"""How far everybody is on Kafka: what was published to each topic, and what each service has handled."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,17 @@ from typing import Final, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from common.topics import Topic
+from common.topics import Topics
 
-GROUPS: Final = ("matcher", "sender", "api")
+SERVICES: Final = ("matcher", "sender", "api")
 ANSWER_WITHIN_S: Final = 3.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a consumer group has handled of a topic, and how many records are left."""
+    """What a service has handled of a topic, and how many records are left."""
 
-    group: str
+    service: str
     topic: str
     handled: int
     lag: int
@@ -32,12 +32,12 @@ class Positions:
     published: Mapping[str, int]
     progress: tuple[Progress, ...]
 
-    def handled(self, group: str, topic: str) -> int:
-        return sum(each.handled for each in self.progress if (each.group, each.topic) == (group, topic))
+    def handled(self, service: str, topic: str) -> int:
+        return sum(each.handled for each in self.progress if (each.service, each.topic) == (service, topic))
 
-    def lag(self, group: str, topic: str) -> int:
-        """Where a group has never committed, everything is left."""
-        lags = [each.lag for each in self.progress if (each.group, each.topic) == (group, topic)]
+    def lag(self, service: str, topic: str) -> int:
+        """Where a service has never committed, everything is left."""
+        lags = [each.lag for each in self.progress if (each.service, each.topic) == (service, topic)]
         return sum(lags) if lags else self.published[topic]
 
 
@@ -45,24 +45,30 @@ class KafkaFlow:
     """Asks a broker for positions."""
 
     def __init__(
-        self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+        self,
+        admin: AIOKafkaAdminClient,
+        consumer: AIOKafkaConsumer,
+        topics: Topics,
+        partitions: Iterable[TopicPartition],
     ) -> None:
         self._admin = admin
         self._consumer = consumer
+        self._topics = topics
         self._partitions = tuple(partitions)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connected(cls, bootstrap_servers: str, topics: Iterable[Topic]) -> AsyncIterator[Self]:
+    async def connected(cls, bootstrap_servers: str, topics: Topics) -> AsyncIterator[Self]:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="api-watch")
         await admin.start()
         try:
             await consumer.start()
-            described = await admin.describe_topics([topic.name for topic in topics])
+            described = await admin.describe_topics([topic.name for topic in topics.all()])
             yield cls(
                 admin,
                 consumer,
+                topics,
                 [
                     TopicPartition(topic["topic"], partition["partition"])
                     for topic in described
@@ -81,27 +87,27 @@ class KafkaFlow:
         """
         async with asyncio.timeout(ANSWER_WITHIN_S):
             ends, *committed = await asyncio.gather(
-                self._consumer.end_offsets(self._partitions), *map(self._committed, GROUPS)
+                self._consumer.end_offsets(self._partitions), *map(self._committed, SERVICES)
             )
         published: dict[str, int] = {}
         for partition, end in ends.items():
             published[partition.topic] = published.get(partition.topic, 0) + end
         progress = [
-            _progress(group, topic, offsets, ends)
-            for group, offsets in zip(GROUPS, committed, strict=True)
+            _progress(service, topic, offsets, ends)
+            for service, offsets in zip(SERVICES, committed, strict=True)
             for topic in sorted({partition.topic for partition in offsets} & published.keys())
         ]
         return Positions(published, tuple(progress))
 
-    async def _committed(self, group: str) -> Mapping[TopicPartition, int]:
-        offsets = await self._admin.list_consumer_group_offsets(group)
+    async def _committed(self, service: str) -> Mapping[TopicPartition, int]:
+        offsets = await self._admin.list_consumer_group_offsets(self._topics.group(service))
         return {partition: found.offset for partition, found in offsets.items() if found.offset >= 0}
 
 
 def _progress(
-    group: str, topic: str, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    service: str, topic: str, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> Progress:
     """Partitions without a committed offset have been left whole until now."""
     own = {partition: end for partition, end in ends.items() if partition.topic == topic}
     handled = sum(min(offsets.get(partition, 0), end) for partition, end in own.items())
-    return Progress(group, topic, handled, sum(own.values()) - handled)
+    return Progress(service, topic, handled, sum(own.values()) - handled)

@@ -17,8 +17,6 @@ from common.events import (
 from common.kafka import Publisher, Reader, Records, at_once, gathered
 from common.topics import Topics
 
-GROUP = "api"
-
 
 def subscribe(
     broker: KafkaBroker,
@@ -43,7 +41,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.inbound_messages.name,
-        group_id=GROUP,
+        group_id=topics.group("api"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **at_once(instance_id, "inbound-messages"),
     )
@@ -53,7 +51,10 @@ def subscribe(
                 await phones.receive(received.event)
 
     @broker.subscriber(
-        topics.listings.name, group_id=GROUP, ack_policy=AckPolicy.NACK_ON_ERROR, **gathered(instance_id, "listings")
+        topics.listings.name,
+        group_id=topics.group("api"),
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **gathered(instance_id, "listings"),
     )
     async def on_listing_published(records: Records) -> None:
         await activity.record_listings(await listings.read(records))
@@ -61,7 +62,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.notifications.name,
-        group_id=GROUP,
+        group_id=topics.group("api"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **gathered(instance_id, "notifications"),
     )
@@ -72,7 +73,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.message_statuses.name,
-        group_id=GROUP,
+        group_id=topics.group("api"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **gathered(instance_id, "message-statuses"),
     )

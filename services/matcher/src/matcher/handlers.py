@@ -58,7 +58,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.listings.name,
-        group_id="matcher",
+        group_id=topics.group("matcher"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **at_once(instance_id),
     )

@@ -41,7 +41,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.notifications.name,
-        group_id="sender",
+        group_id=topics.group("sender"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **at_once(instance_id, "notifications"),
     )
@@ -50,7 +50,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.recipients.name,
-        group_id="sender",
+        group_id=topics.group("sender"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **at_once(instance_id, "recipients"),
     )
@@ -61,7 +61,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.message_statuses.name,
-        group_id="sender",
+        group_id=topics.group("sender"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **gathered(instance_id, "statuses"),
     )

@@ -88,9 +88,9 @@ async def watching(system: System) -> AsyncIterator[Watch]:
 def readers(topics: Topics) -> Mapping[str, tuple[Topic, ...]]:
     """What each consumer group reads."""
     return {
-        "matcher": (topics.listings,),
-        "sender": (topics.notifications, topics.recipients, topics.message_statuses),
-        "api": (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
+        topics.group("matcher"): (topics.listings,),
+        topics.group("sender"): (topics.notifications, topics.recipients, topics.message_statuses),
+        topics.group("api"): (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
     }
 
 

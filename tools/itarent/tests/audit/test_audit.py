@@ -70,7 +70,7 @@ class System:
 
     async def _commit_as_sender(self) -> None:
         async with AIOKafkaConsumer(
-            bootstrap_servers=self._kafka, group_id="sender", enable_auto_commit=False
+            bootstrap_servers=self._kafka, group_id=self._topics.group("sender"), enable_auto_commit=False
         ) as consumer:
             name = self._topics.notifications.name
             partitions = [TopicPartition(name, number) for number in range(self._topics.notifications.partitions)]

@@ -100,6 +100,7 @@ class Profile(BaseModel):
 
 @router.get("")
 async def profile(services: Wired, caller: Caller) -> Profile:
+    """Who calls, and how and when messages come."""
     return await _profile(services, caller)
 
 

@@ -45,6 +45,7 @@ async def page(services: Wired, user_id: User, after: After, limit: Limit = 50) 
 
 @router.get("/{subscription_id}")
 async def one(services: Wired, user_id: User, subscription_id: UUID) -> Subscription:
+    """One of the caller's searches."""
     return _found(await services.subscriptions.one(user_id, subscription_id))
 
 
@@ -72,6 +73,7 @@ async def change(
 
 @router.delete("/{subscription_id}", status_code=HTTPStatus.NO_CONTENT)
 async def delete(services: Wired, user_id: User, subscription_id: UUID) -> None:
+    """Delete a search: nothing more comes for it."""
     if not await services.subscriptions.delete(user_id, subscription_id):
         raise unknown("subscription")
 
@@ -84,6 +86,7 @@ async def pause(services: Wired, user_id: User, subscription_id: UUID) -> Subscr
 
 @router.post("/{subscription_id}/resume")
 async def resume(services: Wired, user_id: User, subscription_id: UUID) -> Subscription:
+    """Send for this search again."""
     return _found(await services.subscriptions.set_status(user_id, subscription_id, SubscriptionStatus.ACTIVE))
 
 

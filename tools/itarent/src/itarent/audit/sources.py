@@ -62,8 +62,8 @@ class Kafka:
     async def progress(self) -> Progress:
         """How far the matcher and the sender have read."""
         return Progress(
-            listings=await self._next_offsets("matcher", self._topics.listings),
-            notifications=await self._next_offsets("sender", self._topics.notifications),
+            listings=await self._next_offsets(self._topics.group("matcher"), self._topics.listings),
+            notifications=await self._next_offsets(self._topics.group("sender"), self._topics.notifications),
         )
 
     async def notifications_since(self, progress: Progress) -> frozenset[UUID]:

@@ -165,7 +165,7 @@ class Probe:
             window_opened_at=dt.datetime.now(dt.UTC),
         )
         await self._publish(self.topics.recipients, RecipientSaved(recipient=recipient))
-        if not await self._has_read("sender", self.topics.recipients):
+        if not await self._has_read(self.topics.group("sender"), self.topics.recipients):
             raise Stalled(
                 f"the sender did not read {self.topics.recipients.name} within {HEARD_WITHIN_S:.0f} s",
                 "Look into the log of the sender.",
