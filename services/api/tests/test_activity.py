@@ -163,7 +163,7 @@ async def test_the_page_of_a_message_shows_all_of_its_flats_in_its_readers_langu
     link = api.services.links.to_message(MESSAGE_ID).removeprefix(api.services.settings.public_url)
     page = await api.http.get(link)
     assert page.status_code == 200
-    assert "Объявлений: 2" in page.text
+    assert "2 объявления" in page.text
     assert "1 100 €" in page.text.replace("\xa0", " ")
     assert "viale Abruzzi 48" in page.text
     assert "<script>alert" not in page.text

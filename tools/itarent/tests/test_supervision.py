@@ -115,3 +115,12 @@ asyncio.run(supervise(*sys.argv[1:]))
 def test_pauses_double_up_to_a_longest() -> None:
     assert [pause_before_start(n) for n in (1, 2, 3)] == [0.2, 0.4, 0.8]
     assert pause_before_start(50) == LONGEST_PAUSE_SECONDS
+
+
+async def test_a_service_whose_port_another_has_taken_did_not_start(tmp_path: Path, make_program: MakeProgram) -> None:
+    first = make_program("first", HEALTHY)
+    second = make_program("second", HEALTHY)
+    second = Program(second.name, second.module, first.url, {**second.env, "PORT": first.env["PORT"]})
+    with pytest.raises(DidNotStart, match="ended with status 1"):
+        async with running_services([first, second], tmp_path):
+            pass

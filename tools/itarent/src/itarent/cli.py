@@ -1,42 +1,60 @@
-"""`itarent`: run, test and look at the system. A sub-command lives in a module of its own and is added here."""
+"""`itarent`: run, test and look at the system. A sub-command lives in a module of its own and is named here."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from itarent.audit.cli import audit
-from itarent.bench.cli import app as bench
-from itarent.budget import budget
-from itarent.check.cli import app as check
-from itarent.checking import check_and_test
-from itarent.demo.cli import demo
-from itarent.dlq.cli import app as dlq
-from itarent.guides import guides
-from itarent.listings.cli import app as listings
-from itarent.lock import lock
-from itarent.message import message
-from itarent.openapi.document import openapi
-from itarent.sandbox import sandbox
-from itarent.serving import api
-from itarent.settings import settings
-from itarent.templates.cli import app as templates
-from itarent.up import up
-from itarent.worker import worker
+COMMANDS: Final[Mapping[str, str]] = {
+    "up": "itarent.up:up",
+    "worker": "itarent.worker:worker",
+    "api": "itarent.serving:api",
+    "demo": "itarent.demo.cli:demo",
+    "test": "itarent.checking:check_and_test",
+    "settings": "itarent.settings:settings",
+    "sandbox": "itarent.sandbox:sandbox",
+    "message": "itarent.message:message",
+    "lock": "itarent.lock:lock",
+    "openapi": "itarent.openapi.document:openapi",
+    "guides": "itarent.guides:guides",
+    "audit": "itarent.audit.cli:audit",
+    "budget": "itarent.budget:budget",
+    "listings": "itarent.listings.cli:app",
+    "check": "itarent.check.cli:app",
+    "dlq": "itarent.dlq.cli:app",
+    "templates": "itarent.templates.cli:app",
+    "bench": "itarent.bench.cli:app",
+}
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Italian rental alerts over WhatsApp.")
-app.command()(up)
-app.command()(worker)
-app.command()(api)
-app.command()(demo)
-app.command("test")(check_and_test)
-app.command()(settings)
-app.command()(sandbox)
-app.command()(message)
-app.command()(lock)
-app.command()(openapi)
-app.command()(guides)
-app.command()(audit)
-app.command()(budget)
-app.add_typer(listings, name="listings")
-app.add_typer(check, name="check")
-app.add_typer(dlq, name="dlq")
-app.add_typer(templates, name="templates")
-app.add_typer(bench, name="bench")
+
+class ImportedWhenCalled(TyperGroup):
+    """A command's module is imported when the command is asked for: all of them together take a second or two."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - Typer's own signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - Typer's own signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(module), name)
+        app = found if isinstance(found, typer.Typer) else _app_of(found)
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+
+def _app_of(function: Any) -> typer.Typer:  # noqa: ANN401 - whatever Typer takes for a command
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(function)
+    return app
+
+
+app = typer.Typer(cls=ImportedWhenCalled, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def itarent() -> None:
+    """Italian rental alerts over WhatsApp."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -110,20 +111,28 @@ class Service:
             self._process.kill()
 
     async def until_healthy(self, *, within_seconds: float = HEALTHY_WITHIN_SECONDS, bears_ends: bool = True) -> None:
-        """Return when `/healthz` answers 200; with `bears_ends` the process may end and come back meanwhile.
+        """Return when its `/healthz` answers 200; with `bears_ends` the process may end and come back meanwhile.
 
         Raises:
             DidNotStart: it ended, or was not healthy in time.
         """
         deadline = time.monotonic() + within_seconds
         async with httpx.AsyncClient(base_url=self.program.url, timeout=2) as client:
-            while not await _is_healthy(client):
+            while not (self._listens() and await _is_healthy(client)):
                 status = self._process.poll() if self._process else None
                 if status is not None and not bears_ends:
                     raise DidNotStart(f"ended with status {status}", self.log)
                 if time.monotonic() > deadline:
                     raise DidNotStart(f"was not healthy after {within_seconds:.0f} s", self.log)
                 await asyncio.sleep(POLL_SECONDS)
+
+    def _listens(self) -> bool:
+        """Whether it is this process that answers: another system that started just now may have its port."""
+        port = urlsplit(self.program.url).port
+        with contextlib.suppress(psutil.NoSuchProcess):
+            own = psutil.Process(self.pid).net_connections("tcp") if self.pid else []
+            return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in own)
+        return False
 
     async def _keep_running(self) -> None:
         ended_in_a_row = 0
