@@ -50,7 +50,7 @@ class Compose:
 
     def __call__(self, *arguments: str) -> str:
         done = self.attempt(*arguments)
-        assert done.returncode == 0, f"docker compose {' '.join(arguments)}\n{done.stderr}"
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def attempt(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +149,16 @@ async def test_a_listing_is_told_once_although_a_service_is_killed_meanwhile(com
         after = await phone.publish()
         await phone.shows(before)
         await phone.shows(after)
+
+
+@pytest.mark.timeout(600)
+async def test_an_audit_in_a_container_finds_that_every_match_is_accounted_for(compose: Compose) -> None:
+    compose("build", "itarent")
+    async with phone_of(GIULIA, compose) as phone:
+        await phone.shows(await phone.publish())
+    balance = orjson.loads(compose("run", "--rm", "--no-TTY", "itarent", "audit", "--json"))
+    assert balance["matches"] > 0
+    assert balance["pending"] == balance["unaccounted"] == balance["unexpected"] == 0
 
 
 @pytest.mark.timeout(600)

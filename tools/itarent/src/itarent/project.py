@@ -1,5 +1,7 @@
-"""Where the workspace is; its members are installed in place, so that this file knows."""
+"""Where the workspace is: around this file, as its members are installed in place. An image has none."""
 
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[4]
+PROJECT = next(
+    (folder for folder in Path(__file__).resolve().parents if (folder / "requirements.lock").exists()), Path.cwd()
+)
