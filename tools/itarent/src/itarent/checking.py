@@ -134,5 +134,9 @@ CHECKS = (
 DEPLOYMENT = (
     Step("kube-score", _asking(kube_score_agrees)),
     Step("checkov", _asking(checkov_agrees)),
+    Step(
+        "servers in containers",
+        _tool("pytest", "libs/common/tests/test_kafka.py", "services/matcher/tests/test_store.py"),
+    ),
     Step("docker compose", _tool("pytest", "deploy/tests")),
 )

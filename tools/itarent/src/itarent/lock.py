@@ -60,7 +60,7 @@ def _compile_members(target: Path, *, upgrade: bool) -> None:
 def _compile(*source: str, target: Path, upgrade: bool, given: str = "") -> None:
     """Lock what `source` requires, or with `-` what is given, in `target`, whose pins stay as far as they can."""
     command = [
-        *(str(own("uv")), "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
+        *(own("uv"), "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
         *("--python-version", OLDEST_PYTHON, "--no-header", "--no-annotate", "--no-emit-index-url"),
         *(["--upgrade"] if upgrade else []),
         *("--output-file", str(target), *source),

@@ -57,7 +57,7 @@ def _built() -> list[Path]:
         return [_build(kustomize, overlay, directory) for overlay in sorted(OVERLAYS.iterdir())]
 
 
-def _build(kustomize: tuple[str | Path, str], overlay: Path, directory: Path) -> Path:
+def _build(kustomize: tuple[str, str], overlay: Path, directory: Path) -> Path:
     built = directory / f"{overlay.name}.yaml"
     with built.open("w") as manifests:
         subprocess.run([*kustomize, overlay], stdout=manifests, check=False)  # noqa: S603 - a tool named above
@@ -71,7 +71,7 @@ def _is_valid(manifest: Path) -> bool:
     return _runs(own("kubernetes-validate"), "-k", KUBERNETES, "--strict", "--quiet", manifest)
 
 
-def _kustomize() -> tuple[str | Path, str]:
+def _kustomize() -> tuple[str, str]:
     """What builds an overlay: a kubectl that is there, else kustomize itself."""
     if kubectl := shutil.which("kubectl"):
         return kubectl, "kustomize"

@@ -1,7 +1,7 @@
 """Others' programs that checks run: those of this environment, and a few that are had when they are first needed.
 
-The latter are pinned as well. A Python program has a lock with hashes and an environment of its own, since what
-it needs may contradict requirements.lock. A Go program is compiled, and Go compares what it downloads with its public
+The latter are pinned as well. A Python program has a lock with hashes and an environment of its own, since what it
+needs may contradict requirements.lock. A Go program is compiled, and Go compares what it downloads with its public
 database of checksums; where Go is missing, a Python package brings it.
 """
 
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +20,18 @@ from itarent.project import PROJECT
 from local_servers.home import home_of, one_at_a_time, private_directory
 
 LOCKS: Final = PROJECT / "deploy" / "locks"
-PLATFORM_CERTIFICATES: Final = {"UV_SYSTEM_CERTS": "1"}
 
 
 class ProgramNotInstalled(Exception):  # noqa: N818 - named by what is the case
     """A program cannot be had: a registry does not answer, say."""
 
 
-def own(name: str) -> Path:
+def own(name: str) -> str:
     """A program of this environment."""
-    return Path(sysconfig.get_path("scripts")) / name
+    return str(Path(sysconfig.get_path("scripts")) / name)
 
 
-def packaged(name: str) -> Path:
+def packaged(name: str) -> str:
     """A program of a Python package, as its lock says; the environment's name changes with the lock.
 
     Raises:
@@ -44,12 +42,12 @@ def packaged(name: str) -> Path:
         home = _programs() / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
         if not (home / "installed").exists():
             typer.echo(f"Installing {name}, once")
-            _install(lock, home)
+            _install(name, lock, home)
             (home / "installed").touch()
-    return home / "bin" / name
+    return str(home / "bin" / name)
 
 
-def compiled(name: str, module: str) -> Path:
+def compiled(name: str, module: str) -> str:
     """A Go program.
 
     Raises:
@@ -57,41 +55,39 @@ def compiled(name: str, module: str) -> Path:
     """
     home = _programs() / f"{name}-{module.rpartition('@')[2]}"
     if not (home / name).exists():
-        go = shutil.which("go") or packaged("go")
-        with one_at_a_time(_programs()):
-            typer.echo(f"Compiling {name}, once: a minute or two")
-            _compile(module, go, home)
-    return home / name
+        _compile(name, module, home)
+    return str(home / name)
 
 
-def _install(lock: Path, home: Path) -> None:
+def _install(name: str, lock: Path, home: Path) -> None:
     """By uv, or by pip where the index is known to pip alone."""
-    _done([own("uv"), "venv", "--quiet", "--clear", "--python", sys.executable, home])
-    hashed = ("--require-hashes", "-r", lock)
+    python, locked = str(home / "bin" / "python"), ("--quiet", "--require-hashes", "-r", str(lock))
+    _run(name, own("uv"), "venv", "--quiet", "--clear", "--python", sys.executable, str(home))
     try:
-        _done([own("uv"), "pip", "install", "--quiet", "--python", home, *hashed])
+        _run(name, own("uv"), "pip", "install", "--python", python, *locked, UV_SYSTEM_CERTS="1")
     except ProgramNotInstalled:
-        _done([own("python"), "-m", "pip", "--python", home, "install", "--quiet", *hashed])
+        _run(name, sys.executable, "-m", "pip", "--python", python, "install", *locked)
 
 
-def _compile(module: str, go: str | Path, home: Path) -> None:
-    """Without C, which not every machine has a compiler for; sources and half-done work go afterwards."""
+def _compile(name: str, module: str, home: Path) -> None:
+    """Without C, which not every machine has a compiler for. Sources and half-done work go afterwards."""
+    go = shutil.which("go") or packaged("go")
     work = _programs() / "go-work"
-    folders = {"GOPATH": work, "GOCACHE": work / "cache", "GOBIN": home}
-    settings = {"CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"}
-    try:
-        _done([go, "install", module], settings | {name: str(folder) for name, folder in folders.items()})
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    folders = {"GOPATH": str(work), "GOCACHE": str(work / "cache"), "GOBIN": str(home)}
+    with one_at_a_time(_programs()):
+        typer.echo(f"Compiling {name}, once: a minute or two")
+        try:
+            _run(name, go, "install", module, CGO_ENABLED="0", GOFLAGS="-modcacherw", **folders)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def _done(command: list[str | Path], environment: Mapping[str, str] = PLATFORM_CERTIFICATES) -> None:
-    """Run it to its end; what it says is told only when it fails."""
-    env = {**os.environ, **environment}
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - pinned above
+def _run(name: str, *command: str, **settings: str) -> None:
+    """One step of installing `name`; what it says is told only when it fails."""
+    result = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)  # noqa: S603 - pinned above
     if result.returncode:
-        said = result.stderr.strip().splitlines() or ["no reason is given"]
-        raise ProgramNotInstalled(f"`{' '.join(map(str, command))}` failed: {said[-1]}")
+        reason = (result.stderr.strip().splitlines() or ["no reason is given"])[-1]
+        raise ProgramNotInstalled(f"{name} cannot be installed. Do the package registries answer? {reason}")
 
 
 def _programs() -> Path:

@@ -24,7 +24,7 @@ from docker.errors import DockerException
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.waiting_utils import wait_for_logs
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from common.kafka import create_topics
 from common.topics import Topics
@@ -188,24 +188,25 @@ def _contained_kafka() -> Iterator[str]:
         .with_env("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR", "1")
         .with_env("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
         .with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
+        .waiting_for(LogMessageWaitStrategy("Kafka Server started"))
     )
     with container:
-        wait_for_logs(container, "Kafka Server started", timeout=60)
         yield f"localhost:{port}"
 
 
 @contextmanager
 def _contained_postgres() -> Iterator[str]:
+    # The image starts the server twice; the first one only initialises and does not listen on TCP.
+    ready = LogMessageWaitStrategy(r"listening on IPv4 address.*[\s\S]*ready to accept connections")
     container = (
         DockerContainer("postgres:18")
         .with_exposed_ports(5432)
         .with_env("POSTGRES_PASSWORD", PASSWORD)
         .with_env("POSTGRES_INITDB_ARGS", "--locale-provider=builtin --builtin-locale=C.UTF-8 --no-sync")
-        .with_command("-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=250")
+        .with_command("postgres -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=250")
+        .waiting_for(ready)
     )
     with container:
-        # The image starts the server twice; the first one only initialises and does not listen on TCP.
-        wait_for_logs(container, r"listening on IPv4 address.*[\s\S]*ready to accept connections", timeout=60)
         host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
         yield f"postgresql://postgres:{PASSWORD}@{host}:{port}/postgres"
 
