@@ -97,26 +97,17 @@ def _openapi_is_current_and_clean() -> bool:
         return not IN_CI
 
 
-def _manifests_are_valid() -> bool:
-    """Without a registry kustomize cannot be had: that fails in CI and is told on a laptop."""
-    try:
-        return manifests_are_valid()
-    except ProgramNotInstalled as reason:
-        typer.echo(f"not checked: {reason}")
-        return not IN_CI
+def _by_others(agree: Callable[[], bool], *, if_they_cannot_be_had: bool) -> Callable[[], bool]:
+    """What programs say that are installed when they are first asked."""
 
-
-def _asking(others: Callable[[], bool]) -> Callable[[], bool]:
-    """What somebody asked for by --deploy fails when it cannot be had."""
-
-    def agree() -> bool:
+    def passes() -> bool:
         try:
-            return others()
+            return agree()
         except ProgramNotInstalled as reason:
-            typer.echo(str(reason))
-            return False
+            typer.echo(f"not checked: {reason}")
+            return if_they_cannot_be_had
 
-    return agree
+    return passes
 
 
 CHECKS = (
@@ -128,12 +119,12 @@ CHECKS = (
     Step("OpenAPI", _openapi_is_current_and_clean),
     Step("Dockerfile", _tool("hadolint", "deploy/Dockerfile")),
     Step("compose file", _compose_file_is_valid),
-    Step("manifests", _manifests_are_valid),
+    Step("manifests", _by_others(manifests_are_valid, if_they_cannot_be_had=not IN_CI)),
 )
 
 DEPLOYMENT = (
-    Step("kube-score", _asking(kube_score_agrees)),
-    Step("checkov", _asking(checkov_agrees)),
+    Step("kube-score", _by_others(kube_score_agrees, if_they_cannot_be_had=False)),
+    Step("checkov", _by_others(checkov_agrees, if_they_cannot_be_had=False)),
     Step(
         "servers in containers",
         _tool("pytest", "libs/common/tests/test_kafka.py", "services/matcher/tests/test_store.py"),

@@ -70,16 +70,16 @@ def _install(name: str, lock: Path, home: Path) -> None:
 
 
 def _compile(name: str, module: str, home: Path) -> None:
-    """Without C, which not every machine has a compiler for. Sources and half-done work go afterwards."""
+    """Without C, which not every machine has a compiler for. The sources go afterwards."""
     go = shutil.which("go") or packaged("go")
-    work = _programs() / "go-work"
-    folders = {"GOPATH": str(work), "GOCACHE": str(work / "cache"), "GOBIN": str(home)}
+    sources = _programs() / "sources"
+    folders = {"GOPATH": str(sources), "GOBIN": str(home)}
     with one_at_a_time(_programs()):
         typer.echo(f"Compiling {name}, once: a minute or two")
         try:
             _run(name, go, "install", module, CGO_ENABLED="0", GOFLAGS="-modcacherw", **folders)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(sources, ignore_errors=True)
 
 
 def _run(name: str, *command: str, **settings: str) -> None:
