@@ -8,7 +8,7 @@ MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml service
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy crash bench-pipeline lock openapi clean
+.PHONY: help demo up test check check-deploy fuzz crash bench-pipeline lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -28,6 +28,9 @@ check: .venv/ready  ## what is quick: format, lint, types, imports, lock
 
 check-deploy: .venv/ready  ## images, manifests and docker compose for real; needs a Docker engine
 	@$(ITARENT) test --deploy
+
+fuzz: .venv/ready  ## requests of every kind to the api, for an hour at most; EXAMPLES=500 for each operation
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),500) .venv/bin/pytest -s services/api/tests/test_fuzz.py $(ARGS)
 
 crash: .venv/ready  ## kill every service again and again while listings flow; SEEDS=10 runs ten different times
 	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)

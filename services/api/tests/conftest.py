@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import uvicorn
+from limits import RateLimitItem
 
 from api.dependencies import Services
 from api.main import application, connected, running
+from api.rates import PostgresCounters, RateLimits
 from api.settings import ApiSettings
 from common.events import Event, InboundMessageReceived
 from common.kafka import Encoded, Publisher, Received, decode
@@ -28,6 +31,7 @@ PRODUCER_KEY = "producer-key-of-the-tests"
 OPERATOR_KEY = "operator-key-of-the-tests"
 OUR_NUMBER = "+14155238886"
 PHONE = "+393335550101"
+PASSWORD = "a long password"
 
 
 def api_settings(kafka: str, topics: Topics, database: Database, **changes: Any) -> ApiSettings:
@@ -57,10 +61,10 @@ class Api:
     topics: Topics
     http: httpx.AsyncClient
 
-    async def renter(self) -> "Renter":
+    async def renter(self, password: str = PASSWORD) -> "Renter":
         """Somebody who has just registered."""
         email = f"renter-{uuid4().hex[:8]}@example.com"
-        answer = await self.http.post("/api/v1/auth/register", json={"email": email, "password": "a long password"})
+        answer = await self.http.post("/api/v1/auth/register", json={"email": email, "password": password})
         assert answer.status_code == 201, answer.text
         return Renter(self, email, answer.json())
 
@@ -161,6 +165,22 @@ async def running_api(kafka: str, topics: Topics, database: Database) -> AsyncIt
     """The whole api, its consumers too."""
     async with running(api_settings(kafka, topics, database)) as services, _spoken_to(services) as api:
         yield api
+
+
+class Unlimited(RateLimits):
+    """Refuses nothing: what is asked for too often is tested elsewhere, and a 429 would hide what lies behind it."""
+
+    async def spend(self, limit: RateLimitItem, *who: str) -> None:
+        """Count nothing."""
+
+
+@pytest.fixture
+async def unlimited_api(kafka: str, topics: Topics, database: Database) -> AsyncIterator[Api]:
+    """The whole api for a test that asks it for more than anybody may."""
+    async with running(api_settings(kafka, topics, database)) as services:
+        rates = Unlimited(PostgresCounters(services.pool))
+        async with _spoken_to(dataclasses.replace(services, rates=rates)) as api:
+            yield api
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ from sender.outcomes import Accepted, OptedOut, Unavailable, failure_of
 from sender.reports import Reported, Source, reported_status
 from sender.schedule import MISCONFIGURED_RETRY
 from sender.templates import Purpose
-from testkit.factories import make_listing, make_notification, monthly
+from testkit.factories import make_listing, make_notification, make_subscription, monthly
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
 
@@ -79,6 +79,30 @@ async def test_flats_that_come_together_are_one_message_and_honest_about_what_is
     assert 0 < shown < 30
     assert dispositions.count("grouped") == 30 - shown
     assert f"30 trovati, {shown} qui, {30 - shown} al link" in accepted.body
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        ("شقة للإيجار", "شقة للإيجار"),
+        ("Casa 🏠🇮🇹", "Casa 🏠🇮🇹"),
+        ("bi\N{ZERO WIDTH SPACE}lo\N{RIGHT-TO-LEFT OVERRIDE}cale", "bi lo cale"),
+        ("*due*\n~stanze~ `x`", "∗due∗ ∼stanze∼ 'x'"),  # noqa: RUF001 - look-alikes
+    ],
+)
+async def test_a_foreign_text_reaches_the_phone_on_one_line_and_formats_nothing(
+    sender: Sender, foreign: str, shown: str
+) -> None:
+    await sender.know(anna := renter())
+    event = make_notification(
+        make_listing(title=foreign), make_subscription(user_id=anna.user_id, name=foreign), user_id=anna.user_id
+    )
+    async with sender.dispatching():
+        await sender.tell(event)
+        await sender.until(event, stage="taken")
+    [accepted] = await sender.simulator.messages()
+    assert shown in accepted.body
+    assert foreign == shown or foreign not in accepted.body
 
 
 async def test_a_second_digest_waits_for_the_interval(sender: Sender) -> None:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
 
 import aiohttp
@@ -228,6 +228,14 @@ REFUSED_POSTS: dict[str, tuple[bytes, dict[str, str], int]] = {
     "JSON": (GOOD, {"Content-Type": "application/json"}, 415),
     "no type": (GOOD, {"Content-Type": ""}, 415),
     "not UTF-8": (GOOD + b"&x=%FF", {}, 400),
+    "bytes that are not UTF-8": (GOOD + b"&x=\xff", {}, 400),
+    "half a character": (GOOD + b"&x=%ED%A0%80", {}, 400),
+    "UTF-16": (GOOD.decode().encode("utf-16"), {}, 400),
+    "escapes that are none": (b"%&=%zz&&&=%1", {}, 403),
+    "nothing": (b"", {}, 403),
+    "no account": (GOOD.replace(b"&AccountSid=" + ACCOUNT.encode(), b""), {}, 403),
+    "thousands of fields": (b"&".join(b"f%d=1" % number for number in range(5000)), {}, 400),
+    "10 MB": (b"Body=" + b"x" * 10_000_000, {}, 413),
     "too many fields": (MANY_FIELDS, {}, 400),
     "too large": (b"Body=" + b"x" * 65_536, {}, 413),
 }
@@ -248,6 +256,23 @@ async def test_what_is_no_callback_of_ours_is_refused(twilio: Twilio, kafka: str
         for what, (body, headers, _) in REFUSED_POSTS.items()
     }
     assert answers == {what: status for what, (_, _, status) in REFUSED_POSTS.items()}
+    assert await records_of(kafka, topics.message_statuses) == []
+
+
+@pytest.mark.parametrize("name", ["X-Twilio-Signature", "Content-Type", "Content-Length"])
+async def test_a_header_that_comes_twice_lets_nothing_through(
+    twilio: Twilio, kafka: str, topics: Topics, name: str
+) -> None:
+    headers = [("Content-Type", FORM["Content-Type"]), ("Content-Length", str(len(GOOD))), *signed(b"other=1").items()]
+    at = urlsplit(twilio.address)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    doubled = [*headers, (name, dict(headers)[name]), ("Host", "localhost"), ("Connection", "close")]
+    lines = "".join(f"{header}: {value}\r\n" for header, value in doubled)
+    writer.write(f"POST /twilio/status HTTP/1.1\r\n{lines}\r\n".encode() + GOOD)
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    await writer.wait_closed()
+    assert status in {400, 403}
     assert await records_of(kafka, topics.message_statuses) == []
 
 

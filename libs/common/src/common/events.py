@@ -85,7 +85,8 @@ class Language(StrEnum):
 
 
 WallClock = Annotated[
-    dt.time, WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d(:\d\d)?$", "examples": ["22:00"]})
+    dt.time,
+    WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$", "examples": ["22:00"]}),
 ]
 """A time without a zone, which JSON Schema's own format `time` does not allow."""
 

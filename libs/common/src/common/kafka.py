@@ -5,6 +5,7 @@ import collections
 import contextlib
 import copy
 import datetime as dt
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar, cast
@@ -186,7 +187,12 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 EventT = TypeVar("EventT", bound=Event)
 
-NUL: Final = b"\\u0000"
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def holds_nul(json: bytes) -> bool:
+    """Whether JSON holds U+0000, which PostgreSQL cannot store; a backslash that is escaped begins no escape."""
+    return b"\\u0000" in json and _NUL.search(json) is not None
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ def decode(
 def _decode_value(
     record: ConsumerRecord[bytes, bytes], key: str, event_type: type[EventT]
 ) -> Received[EventT] | Invalid:
-    if NUL in record.value:
+    if holds_nul(record.value):
         return Invalid(record, "a text holds U+0000, which PostgreSQL cannot store")
     try:
         event = event_type.model_validate_json(record.value)

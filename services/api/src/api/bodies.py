@@ -1,6 +1,8 @@
 """Bodies of requests: JSON, read once and strictly; an unknown field is an error at every depth."""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -8,9 +10,10 @@ import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from api.problems import Problem, invalid_body
+from api.problems import Fault, Problem, escaped, invalid, invalid_body
 from api.searches import COMUNI
 from common.comuni import Comuni
+from common.kafka import holds_nul
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
@@ -27,15 +30,42 @@ async def received(request: Request) -> bytes:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"The body did not arrive within {READ_WITHIN_S:.0f} s.") from None
 
 
-def validated(adapter: TypeAdapter[T], body: bytes, *, strict: bool = False) -> T:
+def validated(adapter: TypeAdapter[T], body: bytes) -> T:
     """A body as a value, or the problem that names each fault with its place.
 
-    Strict means that "900" is not a number; otherwise values that can be read in one way only are accepted.
+    Strictly: neither "900" nor false is a number, and 0 is no date.
     """
+    if holds_nul(body):
+        raise _nul(body)
     try:
-        return adapter.validate_json(body, strict=strict, extra="forbid", context={COMUNI: Comuni.load()})
+        return adapter.validate_json(body, strict=True, extra="forbid", context={COMUNI: Comuni.load()})
     except ValidationError as error:
         raise invalid_body(error, _document(body)) from None
+
+
+def _nul(body: bytes) -> Problem:
+    """The problem of a body with U+0000: nobody means it, and PostgreSQL stores no text with it."""
+    places = [place for place, text in _texts(_document(body)) if "\0" in text]
+    if not places:
+        return Problem(HTTPStatus.BAD_REQUEST, "The body is not valid JSON.", kind="not-json")
+    faults = [Fault(pointer=pointer, detail="A text cannot hold U+0000: leave it out.") for pointer in places]
+    return invalid(faults)
+
+
+def _texts(document: object) -> Iterator[tuple[str, str]]:
+    """Every text with its place; the names of fields are at the place of their object."""
+    waiting = deque([("", document)])  # not by recursion: a body may be nested more deeply than Python calls may
+    while waiting:
+        match waiting.popleft():
+            case pointer, str(text):
+                yield pointer, text
+            case pointer, list(items):
+                waiting.extend((f"{pointer}/{index}", item) for index, item in enumerate(items))
+            case pointer, dict(fields):
+                yield from ((pointer, name) for name in fields)
+                waiting.extend((f"{pointer}/{escaped(name)}", value) for name, value in fields.items())
+            case _:
+                pass  # a number, true, false, null
 
 
 def _document(body: bytes) -> object:

@@ -154,7 +154,10 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
     app = FastAPI(
         title="ITA RENT",
         version="1",
-        description="Searches, phones and listings. Every error is a problem detail (RFC 9457).",
+        description=(
+            "Searches, phones and listings. Every error is a problem detail (RFC 9457). "
+            'Bodies are read strictly: neither "3" nor 3.0 is a whole number.'
+        ),
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,

@@ -30,26 +30,26 @@ class Bounds:
             return await self._app(scope, receive, send)
         most = MOST_BYTES_OF.get(scope["path"], MOST_BYTES)
         headers = Headers(scope=scope)
-        if _declared_length(headers) > most:
-            return await _too_large(most).response()(scope, receive, send)
         if scope["path"].startswith("/api/") and _has_body(headers) and not _is_json(headers):
             return await _NOT_JSON.response()(scope, receive, send)
-        return await self._app(scope, _counting(receive, most), send)
+        return await self._app(scope, _bounded(receive, most, _declared_length(headers)), send)
 
 
-def _counting(receive: Receive, most: int) -> Receive:
-    """A body that is longer than it said, or did not say, is refused where it is read."""
+def _bounded(receive: Receive, most: int, declared: int) -> Receive:
+    """A body that is too large, whether it says so or not, is refused where it is read: there a person gets a page."""
     seen = 0
 
-    async def counted() -> Message:
+    async def bounded() -> Message:
         nonlocal seen
+        if declared > most:
+            raise _too_large(most)
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
             raise _too_large(most)
         return message
 
-    return counted
+    return bounded
 
 
 def _declared_length(headers: Headers) -> int:

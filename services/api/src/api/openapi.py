@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.bodies import ReadBody
 from api.problems import ProblemDetails, documented
+from api.searches import USUAL_KIND
 
 OF_BODIES: Final = (
     HTTPStatus.BAD_REQUEST,
@@ -128,16 +129,24 @@ def _name_of_body(name: str, definition: Document, schemas: Document) -> str:
     return f"{name}Input" if name in schemas and "properties" in definition else name
 
 
+_NOT_DEMANDED: Final = ("discriminator", "uniqueItems")
+
+
 def _strict(schema: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """A schema whose objects forbid what they do not name, with its references renamed."""
+    """A schema whose objects forbid what they do not name, with its references renamed.
+
+    A place without a `kind` is a comune, so the other kinds demand theirs; a `discriminator` would demand it of all.
+    A choice that is given twice is taken once, so bodies need no `uniqueItems`.
+    """
     if isinstance(schema, list):
         return [_strict(each, names) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    # A `discriminator` would demand the `kind` that a body may leave out.
-    strict = {key: _strict(value, names) for key, value in schema.items() if key != "discriminator"}
+    strict = {key: _strict(value, names) for key, value in schema.items() if key not in _NOT_DEMANDED}
     if isinstance(reference := strict.get("$ref"), str):
         strict["$ref"] = f"#/components/schemas/{names[reference]}"
     if strict.get("type") == "object" and "properties" in strict:
         strict["additionalProperties"] = False
+        if strict["properties"].get("kind", {}).get("const", USUAL_KIND) != USUAL_KIND:
+            strict["required"] = ["kind", *strict.get("required", ())]
     return strict

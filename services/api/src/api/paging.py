@@ -25,16 +25,17 @@ class Cursor:
     def decoded(cls, text: str) -> Self:
         try:
             at, _, identifier = base64.urlsafe_b64decode(text).decode("ascii").partition("/")
-            return cls(_aware(dt.datetime.fromisoformat(at)), UUID(identifier))
-        except (ValueError, binascii.Error):
+            return cls(_in_utc(dt.datetime.fromisoformat(at)), UUID(identifier))
+        except (ValueError, OverflowError, binascii.Error):
             message = "This is not a cursor: use `next` of the page before"
             raise RequestValidationError([{"type": "value_error", "loc": ("query", "after"), "msg": message}]) from None
 
 
-def _aware(moment: dt.datetime) -> dt.datetime:
+def _in_utc(moment: dt.datetime) -> dt.datetime:
+    """A cursor's moment, which has a zone; OverflowError where it lies outside the calendar in UTC."""
     if moment.tzinfo is None:
         raise ValueError("a cursor's moment has a zone")
-    return moment
+    return moment.astimezone(dt.UTC)
 
 
 def _cursor(

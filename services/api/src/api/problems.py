@@ -9,10 +9,12 @@ import structlog
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from common.postgres import CONNECTION_LOST
 
@@ -88,13 +90,13 @@ def invalid_body(error: ValidationError, document: object) -> Problem:
         )
     places = [fault["loc"] for fault in faults]
     telling = [fault for fault in faults if not _follows_from_another(fault, places)]
+    return invalid([Fault(pointer=_pointer(fault["loc"], document), detail=_sentence(fault)) for fault in telling])
+
+
+def invalid(faults: Sequence[Fault]) -> Problem:
+    """A body that is JSON and cannot be taken."""
     return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        _counted(len(telling)),
-        kind="invalid-body",
-        errors=[
-            Fault(pointer=_pointer(fault["loc"], document), detail=_sentence(fault)) for fault in telling[:MOST_FAULTS]
-        ],
+        HTTPStatus.UNPROCESSABLE_ENTITY, _counted(len(faults)), kind="invalid-body", errors=faults[:MOST_FAULTS]
     )
 
 
@@ -132,8 +134,13 @@ def _pointer(place: tuple[int | str, ...], document: object) -> str:
             document = document.get(part)
         elif isinstance(document, list) and isinstance(part, int) and part < len(document):
             document = document[part]
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in parts)
+        parts.append(str(part))
+    return "".join(f"/{escaped(part)}" for part in parts)
+
+
+def escaped(name: str) -> str:
+    """A part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 Show: TypeAlias = Callable[[Request, Problem], Awaitable[Response | None]]
@@ -145,6 +152,8 @@ def install(app: FastAPI, show: Show) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
+        if problem.details.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = ", ".join(methods_at(request))
         return await show(request, problem) or problem.response()
 
     for kind in (
@@ -158,6 +167,14 @@ def install(app: FastAPI, show: Show) -> None:
         app.add_exception_handler(kind, answer)
 
 
+def methods_at(request: Request) -> list[str]:
+    """The methods that an address takes: several routes share one, and the router names those of the first only."""
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in getattr(route, "methods", None) or _OF_FILES})
+
+
+_OF_FILES: Final = ("GET", "HEAD")
 _HINTS: Final[Mapping[int, str]] = {
     404: "There is nothing at this address.",
     405: "This address does not take this method; Allow names those that it takes.",

@@ -13,11 +13,17 @@ COMUNI: Final = "comuni"
 """Where the validation context holds the comuni."""
 
 
+USUAL_KIND: Final = "comune"
+"""The kind of a place that says none."""
+
+ComuneName = Annotated[str, Field(min_length=2, max_length=120)]
+
+
 class NamedComune(Request):
     """A comune by its name, in Italian or as the province calls it: `Bolzano`, `Bozen`, `Castro (BG)`."""
 
     kind: str = Field(default="comune", pattern="^comune$")
-    name: str = Field(min_length=2, max_length=120)
+    name: ComuneName
     province: str | None = Field(default=None, max_length=60, description="sigla or name, where several bear the name")
     zones: tuple[str, ...] = Field(default=(), max_length=50)
 
@@ -26,7 +32,11 @@ def _with_code(place: object, info: ValidationInfo) -> object:
     """A place whose comune is the code of today; `"Bolzano"` alone is a place as well."""
     if isinstance(place, str):
         place = {"name": place}
-    if not isinstance(place, dict) or place.get("kind", "comune") != "comune":
+    if not isinstance(place, dict):
+        return place
+    # What was read from JSON is a Python value by now, and strictly a list is no tuple.
+    place = {name: tuple(value) if isinstance(value, list) else value for name, value in place.items()}
+    if place.get("kind", USUAL_KIND) != USUAL_KIND:
         return place
     assert info.context is not None
     comuni: Comuni = info.context[COMUNI]
@@ -67,7 +77,7 @@ def _described(comune: Comune) -> str:
     return f"{comune.name} ({comune.province}, {comune.code})"
 
 
-PlaceDraft = Annotated[Place, BeforeValidator(_with_code, json_schema_input_type=Place | NamedComune | str)]
+PlaceDraft = Annotated[Place, BeforeValidator(_with_code, json_schema_input_type=Place | NamedComune | ComuneName)]
 
 
 class SearchDraft(Search):

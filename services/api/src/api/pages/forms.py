@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
 
 from api.bodies import READ_WITHIN_S
 from api.pages.visits import Visitor
@@ -76,16 +77,17 @@ def _same_origin(request: Request, public_url: str) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc in {urlsplit(public_url).netloc, request.headers.get("host")}
+    return origin.partition("://")[2] in {urlsplit(public_url).netloc, request.headers.get("host")}
 
 
 async def _read(request: Request) -> Form:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A form is sent here.", kind="not-a-form")
-    async with asyncio.timeout(READ_WITHIN_S):
-        sent = await request.form()
-    if len(sent.multi_items()) > MOST_FIELDS:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This form has too many fields.", kind="too-large")
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            sent = await request.form(max_fields=MOST_FIELDS)
+    except HTTPException:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This form has too many fields.", kind="too-large") from None
     values: dict[str, list[str]] = {}
     for name, value in sent.multi_items():
         # U+0000 cannot be stored, and nobody types it.

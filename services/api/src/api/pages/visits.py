@@ -197,6 +197,9 @@ def path_of(request: Request) -> str:
 
 def own_path(path: str) -> str:
     """A path of ours to go on to; whatever leads elsewhere becomes the start page."""
-    parts = urlsplit(path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # brackets that close no address
+        return "/"
     leads_elsewhere = parts.scheme or parts.netloc or not path.startswith("/") or path.startswith(("//", "/\\"))
     return "/" if leads_elsewhere or not path.isprintable() or "\\" in path else path

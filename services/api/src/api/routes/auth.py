@@ -19,8 +19,13 @@ from common.model import Request as Sent
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 
+_BARRED: Final = "@\\s\\x00-\\x1f\\x7f-\\x9f\N{ZERO WIDTH NO-BREAK SPACE}"
+"""From an address; programs do not agree whether `\\s` means the controls and U+FEFF."""
+
 Email = Annotated[
-    str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$"), AfterValidator(lambda email: email.casefold())
+    str,
+    Field(max_length=254, pattern=rf"^[^{_BARRED}]+@[^{_BARRED}]+\.[^{_BARRED}.]+$"),
+    AfterValidator(lambda email: email.casefold()),
 ]
 
 

@@ -49,8 +49,8 @@ class _ReadListings(ReadBody):
     async def __call__(self, request: Request) -> list[Listing]:
         body = await received(request)
         if body.lstrip().startswith(b"["):
-            return validated(_SEVERAL, body, strict=True)
-        return [validated(_ONE, body, strict=True)]
+            return validated(_SEVERAL, body)
+        return [validated(_ONE, body)]
 
 
 def _producer(services: Wired, api_key: ApiKey, bearer: BearerKey) -> None:

@@ -1,5 +1,6 @@
 """Settings: how and when messages come, and the account itself."""
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 from zoneinfo import available_timezones
@@ -89,12 +90,17 @@ def _change(form: Form) -> dict[str, Any]:
     """The profile that a form stands for; without quiet hours both of their ends are ignored."""
     quiet = {"start": form.value("quiet_from"), "end": form.value("quiet_until")} if form.has("quiet", "on") else None
     interval = form.value("interval")
+    minutes = _minutes(interval)
     return {
         "language": form.value("language"),
         "time_zone": form.value("time_zone"),
         "quiet_hours": quiet,
-        "interval_seconds": int(interval) * MINUTE_S if interval.isdecimal() else interval or None,
+        "interval_seconds": interval or None if minutes is None else minutes * MINUTE_S,
     }
+
+
+def _minutes(written: str) -> int | None:
+    return int(written) if re.fullmatch(r"\d{1,9}", written) else None
 
 
 def _form_of(renter: Recipient) -> Form:
@@ -112,9 +118,9 @@ def _form_of(renter: Recipient) -> Form:
 
 
 async def _page(member: Member, form: Form) -> Response:
-    own = form.value("interval")
+    own = _minutes(form.value("interval"))
     account = await member.services.accounts.of(member.user_id)
-    intervals = sorted({*INTERVALS_MIN, *([int(own)] if own.isdecimal() else [])})
+    intervals = sorted({*INTERVALS_MIN, *([] if own is None else [own])})
     return member.page(
         "settings.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if form.faults else HTTPStatus.OK,
