@@ -42,6 +42,7 @@ from common.kafka import (
     create_topics,
     decode,
     encode,
+    holds_nul,
     make_broker,
     tombstone,
 )
@@ -219,6 +220,11 @@ def test_an_event_of_another_type_is_passed_over(ce_type: bytes) -> None:
 )
 def test_what_cannot_be_understood_is_invalid(value: bytes | None, key: bytes | None) -> None:
     assert isinstance(decode(record(value, key), LISTINGS), Invalid)
+
+
+@pytest.mark.parametrize(("json", "holds"), [(rb'"\u0000"', True), (rb'"\\\u0000"', True), (rb'"\\u0000"', False)])
+def test_a_backslash_that_is_escaped_begins_no_nul(json: bytes, holds: bool) -> None:
+    assert holds_nul(json) is holds
 
 
 # --- dead letters ---------------------------------------------------------------------------------------------------

@@ -40,8 +40,6 @@ TEXTS: Final = {
     "NUL": "a\0b",
 }
 
-STRICT: Final = {"Content-Type": "application/json"}
-
 
 @pytest.fixture(scope="module")
 def document() -> Json:
