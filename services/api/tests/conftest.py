@@ -13,10 +13,13 @@ import httpx
 import pytest
 import uvicorn
 from limits import RateLimitItem
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from api.dependencies import Services
 from api.main import application, connected, running
 from api.rates import PostgresCounters, RateLimits
+from api.security import Passwords
 from api.settings import ApiSettings
 from common.events import Event, InboundMessageReceived
 from common.kafka import Encoded, Publisher, Received, decode
@@ -176,10 +179,14 @@ class Unlimited(RateLimits):
 
 @pytest.fixture
 async def unlimited_api(kafka: str, topics: Topics, database: Database) -> AsyncIterator[Api]:
-    """The whole api for a test that asks it for more than anybody may."""
+    """The whole api for a test that asks it for more than anybody may; passwords cost it next to nothing."""
     async with running(api_settings(kafka, topics, database)) as services:
-        rates = Unlimited(PostgresCounters(services.pool))
-        async with _spoken_to(dataclasses.replace(services, rates=rates)) as api:
+        hasty = dataclasses.replace(
+            services,
+            rates=Unlimited(PostgresCounters(services.pool)),
+            passwords=Passwords(PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))),
+        )
+        async with _spoken_to(hasty) as api:
             yield api
 
 

@@ -22,8 +22,8 @@ LONGEST_TOKEN: Final = 8192
 class Passwords:
     """Argon2 in threads, a few at a time: hashing must neither block the event loop nor fill the memory."""
 
-    def __init__(self) -> None:
-        self._argon2 = PasswordHash.recommended()
+    def __init__(self, argon2: PasswordHash | None = None) -> None:
+        self._argon2 = argon2 or PasswordHash.recommended()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._of_nobody = self._argon2.hash(secrets.token_urlsafe())
 
