@@ -21,6 +21,10 @@ Cents = Annotated[int, Field(ge=0, le=10**12)]
 """An amount of money in euro cents."""
 
 
+BLANKS = "\\s\x85\N{ZERO WIDTH NO-BREAK SPACE}"
+"""In a pattern: what is blank to anybody. Validators do not agree whether `\\s` holds the last two."""
+
+
 class ListingStatus(StrEnum):
     ACTIVE = "active"
     WITHDRAWN = "withdrawn"
@@ -169,7 +173,7 @@ class Listing(Value):
     version: int = Field(ge=0, lt=2**63, description="as large as a bigint of PostgreSQL")
     source: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9._-]+$", description="the portal: idealista.it")
     status: ListingStatus = ListingStatus.ACTIVE
-    url: str | None = Field(default=None, max_length=2000, pattern=r"^https?://\S+$")
+    url: str | None = Field(default=None, max_length=2000, pattern=f"^https?://[^{BLANKS}]+$")
     title: str = Field(default="", max_length=500)
     description: str = Field(default="", max_length=20_000)
     published_at: AwareDatetime | None = None
