@@ -162,7 +162,7 @@ async def test_a_service_that_is_gone_is_named_and_no_listing_is_sent(system: Sy
     assert failure["says"].startswith("sender at ")
     assert "sender.log" in failure["cure"]
     behind = checked.failure("consumers")["says"]
-    assert behind.startswith("sender")
+    assert behind.startswith(system.topics.group("sender"))
     assert "1 records wait" in behind
     [skipped] = checked.findings("listing", "skipped")
     assert "services" in skipped["says"]
