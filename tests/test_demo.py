@@ -226,6 +226,7 @@ async def _searches_of_giulia(demo: Demo) -> list[str]:
     api = httpx.URL(await demo.address("Watch the flow")).copy_with(path="/api/v1", query=None)
     credentials = orjson.loads((demo.home / "demo" / "credentials.json").read_bytes())
     account = {"email": GIULIA.email, "password": credentials["renters_password"]}
+    await eventually(lambda: "renters are in" in demo.printed, within_seconds=60)
     async with httpx.AsyncClient(base_url=api) as giulia:
         token = (await giulia.post("/auth/token", json=account)).json()["access_token"]
         answer = await giulia.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})

@@ -43,6 +43,7 @@ async def play(stage: Stage, console: Console, market: Market, *, pace: float = 
         with console.status("The renters come in"):
             password = stage.renters_password.get_secret_value()
             await asyncio.gather(*(bring_in(renter, password, api, simulator) for renter in RENTERS))
+        console.print(f"{len(RENTERS)} renters are in.", highlight=False)
         await _show(stage, console, api, market, pace)
 
 
