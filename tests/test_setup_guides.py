@@ -16,6 +16,7 @@ import pytest
 import typer.main
 import uvicorn
 from pydantic_settings import BaseSettings
+from typer.core import TyperGroup
 
 from common.events import Language, MessageStatus
 from common.settings import faults_of
@@ -140,8 +141,10 @@ def test_every_command_and_option_exists(language: Language) -> None:
 
 def _parse_itarent(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
-    while subcommands := getattr(command, "commands", None):
-        command = subcommands[arguments.pop(0)]
+    while isinstance(command, TyperGroup):
+        subcommand = command.get_command(command.context_class(command), arguments.pop(0))
+        assert subcommand is not None
+        command = subcommand
     _, left_over, _ = command.make_parser(command.context_class(command)).parse_args(arguments)
     assert left_over == []
 
