@@ -34,7 +34,7 @@ SQUARE = tuple(
 
 
 def finding(criterion: Criterion, wanted: Fields, said: Fields) -> Finding | None:
-    return RULE[criterion].judge(make_search(**wanted), make_listing(**said))
+    return RULE[criterion].find(make_search(**wanted), make_listing(**said))
 
 
 def flat(kind: FloorKind, number: int | None = None) -> Fields:

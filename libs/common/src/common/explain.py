@@ -4,7 +4,7 @@
 """
 
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from common.listing import Listing
 from common.model import Value
@@ -44,7 +44,7 @@ class Explanation(Value):
 def match(search: Search, listing: Listing) -> bool:
     """Whether the listing fits the search: `explain(search, listing).matches`, at the first refusal done."""
     for rule in RULES:
-        finding = rule.judge(search, listing)
+        finding = rule.find(search, listing)
         if finding is None or finding is Finding.SATISFIED:
             continue
         if decide(finding, rule.policy(search)) is Decision.FAIL:
@@ -53,7 +53,7 @@ def match(search: Search, listing: Listing) -> bool:
 
 
 def explain(search: Search, listing: Listing) -> Explanation:
-    judged = ((rule, rule.judge(search, listing)) for rule in RULES)
+    judged = ((rule, rule.find(search, listing)) for rule in RULES)
     return Explanation(
         verdicts=tuple(_verdict(rule, finding, search, listing) for rule, finding in judged if finding is not None)
     )
@@ -78,7 +78,7 @@ _OF_UNKNOWN = {
 }
 
 
-def _verdict(rule: Rule, finding: Finding, search: Search, listing: Listing) -> Verdict:
+def _verdict(rule: Rule[Any, Any], finding: Finding, search: Search, listing: Listing) -> Verdict:
     found = rule.found(search, listing)
     why = f"Wanted {rule.wanted(search)}; " + (f"found {found}" if found else "the listing does not say")
     if finding is Finding.UNKNOWN and found:

@@ -1,18 +1,34 @@
 """What each criterion of a search asks of a listing: one table, which `common.explain` reads.
 
-A rule judges values and builds no text; the words that explain it are asked for only when somebody reads them.
+A rule sees of a search only what it `asks` and of a listing only what it `says`, both hashable: equal ones are judged
+alike, so who meets the same again may remember the finding. It judges values and builds no text; the words that
+explain it are asked for only when somebody reads them.
 """
 
-from collections.abc import Callable, Collection, Iterable
+import datetime as dt
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from math import inf
-from typing import NamedTuple, TypeVar, assert_never
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, assert_never
 
 from common.comuni import Comuni
 from common.geo import in_circle, in_polygon
-from common.listing import EnergyClass, Floor, FloorKind, Listing, Position, Rent, RentUnit, SpeseTerm
+from common.listing import (
+    Cents,
+    EnergyClass,
+    Feature,
+    Floor,
+    FloorKind,
+    IstatCode,
+    Listing,
+    Position,
+    ProvinceCode,
+    Rent,
+    RentUnit,
+    SpeseTerm,
+)
 from common.search import (
     Criterion,
     FloorWish,
@@ -28,7 +44,9 @@ from common.search import (
 )
 from common.text import Folded, contains_phrase, fold, fold_phrase
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=Hashable)
+_Asked = TypeVar("_Asked", bound=Hashable)
+_Said = TypeVar("_Said", bound=Hashable)
 
 
 class Finding(Enum):
@@ -43,15 +61,22 @@ SATISFIED, VIOLATED, UNKNOWN = Finding
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Generic[_Asked, _Said]):
     """One criterion: how it is judged, what an unknown value means unless the search says otherwise, and its words."""
 
     criterion: Criterion
-    judge: Callable[[Search, Listing], Finding | None]  # None: the search does not restrict it
+    asks: Callable[[Search], _Asked | None]  # None: the search does not restrict it
+    says: Callable[[Listing], _Said]
+    judge: Callable[[_Asked, _Said], Finding]
     wanted: Callable[[Search], str]
     found: Callable[[Search, Listing], str | None]  # None: the listing does not say
     unknown: UnknownPolicy
     because: str  # why an unknown value means this
+
+    def find(self, search: Search, listing: Listing) -> Finding | None:
+        """What the listing is to the search; None where the search does not restrict the criterion."""
+        asked = self.asks(search)
+        return None if asked is None else self.judge(asked, self.says(listing))
 
     def policy(self, search: Search) -> UnknownPolicy:
         return search.unknown.get(self.criterion, self.unknown)
@@ -71,9 +96,7 @@ class Interval(NamedTuple):
         return cls(value, value)
 
 
-def _within(minimum: int | None, maximum: int | None, value: Interval | None) -> Finding | None:
-    if minimum is None and maximum is None:
-        return None
+def _within(minimum: int | None, maximum: int | None, value: Interval | None) -> Finding:
     if value is None:
         return UNKNOWN
     floor = -inf if minimum is None else minimum
@@ -83,23 +106,25 @@ def _within(minimum: int | None, maximum: int | None, value: Interval | None) ->
     return SATISFIED if floor <= value.low and value.high <= ceiling else UNKNOWN
 
 
-def _in_range(wanted: Range | None, value: int | None) -> Finding | None:
-    if wanted is None:
-        return None
+def _bounded(wanted: Range | None) -> Range | None:
+    return wanted if wanted and (wanted.minimum is not None or wanted.maximum is not None) else None
+
+
+def _in_range(wanted: Range, value: int | None) -> Finding:
     return _within(wanted.minimum, wanted.maximum, None if value is None else Interval.point(value))
 
 
-def _among(wanted: Collection[_T], value: _T | None) -> Finding | None:
-    if not wanted:
-        return None
+def _at_most(wanted: int, value: int | None) -> Finding:
+    return _within(None, wanted, None if value is None else Interval.point(value))
+
+
+def _among(wanted: Collection[_T], value: _T | None) -> Finding:
     if value is None:
         return UNKNOWN
     return SATISFIED if value in wanted else VIOLATED
 
 
-def _equal(wanted: _T | None, value: _T | None) -> Finding | None:
-    if wanted is None:
-        return None
+def _equal(wanted: _T, value: _T | None) -> Finding:
     if value is None:
         return UNKNOWN
     return SATISFIED if value == wanted else VIOLATED
@@ -108,11 +133,24 @@ def _equal(wanted: _T | None, value: _T | None) -> Finding | None:
 # Place
 
 
-def _judge_place(search: Search, listing: Listing) -> Finding:
+class Whereabouts(NamedTuple):
+    """What a listing says about where it is."""
+
+    comune: IstatCode | None
+    province: ProvinceCode | None
+    zone: str | None
+    position: Position | None
+
+    @classmethod
+    def of(cls, listing: Listing) -> "Whereabouts":
+        return cls(listing.comune, listing.province, listing.zone, listing.position)
+
+
+def _judge_place(wanted: tuple[Place, ...], at: Whereabouts) -> Finding:
     """Any of the places; a place that cannot be decided counts only where no other one is certain."""
     best = VIOLATED
-    for place in search.places:
-        finding = _lies_in(place, listing)
+    for place in wanted:
+        finding = _lies_in(place, at)
         if finding is SATISFIED:
             return SATISFIED
         if finding is UNKNOWN:
@@ -120,16 +158,16 @@ def _judge_place(search: Search, listing: Listing) -> Finding:
     return best
 
 
-def _lies_in(place: Place, listing: Listing) -> Finding:
+def _lies_in(place: Place, at: Whereabouts) -> Finding:
     match place:
         case InComune():
-            return _lies_in_comune(place, listing)
+            return _lies_in_comune(place, at)
         case InProvince():
-            return _lies_in_province(place, listing)
+            return _lies_in_province(place, at)
         case InCircle():
-            return _lies_at(listing.position, lambda position: in_circle(position, place))
+            return _lies_at(at.position, lambda position: in_circle(position, place))
         case InPolygon():
-            return _lies_at(listing.position, lambda position: in_polygon(position, place))
+            return _lies_at(at.position, lambda position: in_polygon(position, place))
         case _:
             assert_never(place)
 
@@ -140,22 +178,22 @@ def _lies_at(position: Position | None, inside: Callable[[Position], bool]) -> F
     return SATISFIED if inside(position) else VIOLATED
 
 
-def _lies_in_comune(place: InComune, listing: Listing) -> Finding:
-    if listing.comune is None:
-        return _may_lie_in_comune(place, listing)
-    if listing.comune != place.code and not _same_comune(listing.comune, place.code):
+def _lies_in_comune(place: InComune, at: Whereabouts) -> Finding:
+    if at.comune is None:
+        return _may_lie_in_comune(place, at)
+    if at.comune != place.code and not _same_comune(at.comune, place.code):
         return VIOLATED
     if not place.zones:
         return SATISFIED
-    if not listing.zone:
+    if not at.zone:
         return UNKNOWN
-    return SATISFIED if in_zones(listing.zone, place.zones) else VIOLATED
+    return SATISFIED if in_zones(at.zone, place.zones) else VIOLATED
 
 
-def _may_lie_in_comune(place: InComune, listing: Listing) -> Finding:
+def _may_lie_in_comune(place: InComune, at: Whereabouts) -> Finding:
     """A listing without a comune: its province alone can rule a comune out."""
     comune = Comuni.load().by_code(place.code)
-    elsewhere = comune and listing.province and not comune.lies_in(listing.province)
+    elsewhere = comune and at.province and not comune.lies_in(at.province)
     return VIOLATED if elsewhere else UNKNOWN
 
 
@@ -165,10 +203,10 @@ def _same_comune(code: str, other: str) -> bool:
     return current(code) == current(other)
 
 
-def _lies_in_province(place: InProvince, listing: Listing) -> Finding:
+def _lies_in_province(place: InProvince, at: Whereabouts) -> Finding:
     """The comune's province of today; what the source calls the province counts where the comune is unknown."""
-    comune = Comuni.load().by_code(listing.comune) if listing.comune else None
-    province = comune.province if comune else listing.province
+    comune = Comuni.load().by_code(at.comune) if at.comune else None
+    province = comune.province if comune else at.province
     if province is None:
         return UNKNOWN
     return SATISFIED if province == place.code else VIOLATED
@@ -194,15 +232,27 @@ def _zone_parts(zone: str) -> tuple[Folded, ...]:
 # Money
 
 
-def _judge_rent(search: Search, listing: Listing) -> Finding | None:
-    limit = search.rent
-    if limit is None:
-        return None
-    return _within(limit.minimum_cents, limit.maximum_cents, _comparable_rent(limit, listing))
+class Cost(NamedTuple):
+    """What a listing says about its rent."""
+
+    rent: Rent | None
+    spese_cents: Cents | None
+
+    @classmethod
+    def of(cls, listing: Listing) -> "Cost":
+        return cls(listing.rent, listing.spese_cents)
 
 
-def _comparable_rent(limit: RentLimit, listing: Listing) -> Interval | None:
-    """The monthly rent in cents in the terms of the limit; None on request, per m² or per year.
+def _limited(limit: RentLimit | None) -> RentLimit | None:
+    return limit if limit and (limit.minimum_cents is not None or limit.maximum_cents is not None) else None
+
+
+def _judge_rent(limit: RentLimit, cost: Cost) -> Finding:
+    return _within(limit.minimum_cents, limit.maximum_cents, comparable_rent(limit.spese, cost))
+
+
+def comparable_rent(spese: Literal["included", "excluded"], cost: Cost) -> Interval | None:
+    """The monthly rent in cents in the terms of a limit; None on request, per m² or per year.
 
     An amount that does not say whether the spese are in it is read as portals mean it: without them where the limit is
     without, and possibly with them where the limit is with.
@@ -210,38 +260,41 @@ def _comparable_rent(limit: RentLimit, listing: Listing) -> Interval | None:
     a guess at the amount: it holds for 4,300 of the 4,303 flats of Milano of 2025 whose spese are known, and without
     it a flat of 5,000 € might cost a renter 1,000 €.
     """
-    rent, spese = listing.rent, listing.spese_cents
+    rent, known = cost
     if rent is None or rent.per is not RentUnit.MONTH:
         return None
     amount = rent.amount_cents
-    if limit.spese == "excluded":
+    if spese == "excluded":
         if rent.spese is not SpeseTerm.INCLUDED:
             return Interval.point(amount)
-        return Interval(amount / 2, amount) if spese is None else Interval.point(max(0, amount - spese))
+        return Interval(amount / 2, amount) if known is None else Interval.point(max(0, amount - known))
     if rent.spese is SpeseTerm.INCLUDED:
         return Interval.point(amount)
-    if spese is None:
+    if known is None:
         return Interval(amount, 2 * amount)
-    total = amount + spese
+    total = amount + known
     return Interval.point(total) if rent.spese is SpeseTerm.EXCLUDED else Interval(amount, total)
-
-
-def _judge_deposit(search: Search, listing: Listing) -> Finding | None:
-    deposit = listing.deposit_cents
-    return _within(None, search.deposit_max_cents, None if deposit is None else Interval.point(deposit))
 
 
 # The flat
 
 
-def _judge_rooms(search: Search, listing: Listing) -> Finding | None:
+class Rooms(NamedTuple):
+    """Locali; `or_more` where the source says `5+`."""
+
+    at_least: int | None
+    or_more: bool
+
+    @classmethod
+    def of(cls, listing: Listing) -> "Rooms":
+        return cls(listing.rooms, listing.rooms_or_more)
+
+
+def _judge_rooms(wanted: Range, rooms: Rooms) -> Finding:
     """`5+` rooms are five or any number above."""
-    if search.rooms is None:
-        return None
-    rooms = listing.rooms
-    high = inf if listing.rooms_or_more else rooms
-    value = None if rooms is None or high is None else Interval(rooms, high)
-    return _within(search.rooms.minimum, search.rooms.maximum, value)
+    low, or_more = rooms
+    value = None if low is None else Interval(low, inf if or_more else low)
+    return _within(wanted.minimum, wanted.maximum, value)
 
 
 LOW_KINDS = {
@@ -253,25 +306,24 @@ LOW_KINDS = {
 """Where floors lie that are called by a name and not by a number; 0 is the ground floor."""
 
 
-def _judge_floor(search: Search, listing: Listing) -> Finding | None:
+def _particular(wish: FloorWish | None) -> FloorWish | None:
+    return wish if wish and (wish.kinds or wish.minimum is not None or wish.maximum is not None) else None
+
+
+def _judge_floor(wish: FloorWish, floor: Floor | None) -> Finding:
     """The kind, if kinds are named, and the height.
 
     A low kind that is named is welcome as it is: `piano terra, or from the third` is {PIANO_TERRA, NUMBERED} from 3.
     """
-    wish, floor = search.floor, listing.floor
-    if wish is None or not _restricts(wish):
-        return None
     if floor is None:
         return UNKNOWN
     if wish.kinds and floor.kind not in wish.kinds:
         return VIOLATED
     if floor.kind in wish.kinds and floor.kind in LOW_KINDS:
         return SATISFIED
-    return _within(wish.minimum, wish.maximum, _height(floor)) or SATISFIED
-
-
-def _restricts(wish: FloorWish) -> bool:
-    return bool(wish.kinds) or wish.minimum is not None or wish.maximum is not None
+    if wish.minimum is None and wish.maximum is None:
+        return SATISFIED
+    return _within(wish.minimum, wish.maximum, _height(floor))
 
 
 def _height(floor: Floor) -> Interval:
@@ -281,67 +333,58 @@ def _height(floor: Floor) -> Interval:
     return Interval(1, inf) if floor.number is None else Interval.point(floor.number)
 
 
-def _judge_features(search: Search, listing: Listing) -> Finding | None:
-    if not search.features:
-        return None
-    known = [listing.features.get(feature) for feature in search.features]
-    if False in known:
+def _judge_features(wanted: frozenset[Feature], known: frozenset[tuple[Feature, bool]]) -> Finding:
+    if any((feature, False) in known for feature in wanted):
         return VIOLATED
-    return UNKNOWN if None in known else SATISFIED
+    return SATISFIED if all((feature, True) in known for feature in wanted) else UNKNOWN
 
 
 _RANK = {energy_class: rank for rank, energy_class in enumerate(EnergyClass)}
 _OLD_CLASSES = frozenset({EnergyClass.A_PLUS, EnergyClass.A})
 
 
-def _judge_energy_class(search: Search, listing: Listing) -> Finding | None:
+def _judge_energy_class(wanted: EnergyClass, found: EnergyClass | None) -> Finding:
     """The wanted class or a better one. Whether an old A or A+ would be an A1 to A4 today, nobody can say."""
-    wanted, found = search.energy_class, listing.energy_class
-    if wanted is None:
-        return None
     if found is None or (found in _OLD_CLASSES and _RANK[wanted] < _RANK[EnergyClass.A_PLUS]):
         return UNKNOWN
     return SATISFIED if _RANK[found] <= _RANK[wanted] else VIOLATED
 
 
-def _judge_availability(search: Search, listing: Listing) -> Finding | None:
-    if search.available_by is None:
-        return None
-    if listing.available_from is None:
+def _judge_availability(by: dt.date, available_from: dt.date | None) -> Finding:
+    if available_from is None:
         return UNKNOWN
-    return SATISFIED if listing.available_from <= search.available_by else VIOLATED
+    return SATISFIED if available_from <= by else VIOLATED
 
 
 # Words
 
 
-def _judge_wanted(search: Search, listing: Listing) -> Finding | None:
-    phrases = _phrases(search.keywords_wanted)
-    if not phrases:
-        return None
-    text = _text_of(listing)
-    if all(contains_phrase(text, phrase) for phrase in phrases):
+class Text(NamedTuple):
+    """The words of a listing; without a description it has hardly said anything."""
+
+    words: Folded
+    described: bool
+
+    @classmethod
+    def of(cls, listing: Listing) -> "Text":
+        return cls(_folded_text(listing.title, listing.description), bool(listing.description))
+
+
+def _judge_wanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
+    if all(contains_phrase(text.words, phrase) for phrase in phrases):
         return SATISFIED
-    return VIOLATED if listing.description else UNKNOWN
+    return VIOLATED if text.described else UNKNOWN
 
 
-def _judge_unwanted(search: Search, listing: Listing) -> Finding | None:
-    phrases = _phrases(search.keywords_unwanted)
-    if not phrases:
-        return None
-    text = _text_of(listing)
-    if any(contains_phrase(text, phrase) for phrase in phrases):
+def _judge_unwanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
+    if any(contains_phrase(text.words, phrase) for phrase in phrases):
         return VIOLATED
-    return SATISFIED if listing.description else UNKNOWN
+    return SATISFIED if text.described else UNKNOWN
 
 
-def _phrases(keywords: tuple[str, ...]) -> list[Folded]:
+def _phrases(keywords: tuple[str, ...]) -> tuple[Folded, ...] | None:
     """Keywords without a letter or digit ask for nothing."""
-    return [phrase for keyword in keywords if (phrase := fold_phrase(keyword))]
-
-
-def _text_of(listing: Listing) -> Folded:
-    return _folded_text(listing.title, listing.description)
+    return tuple(phrase for keyword in keywords if (phrase := fold_phrase(keyword))) or None
 
 
 @lru_cache(maxsize=512)  # one listing meets many searches in a row
@@ -473,16 +516,18 @@ def _text_in_words(keywords: tuple[str, ...], listing: Listing) -> str | None:
     words = len(listing.title.split()) + len(listing.description.split())
     if not words:
         return None
-    held = [keyword for keyword in keywords if contains_phrase(_text_of(listing), fold_phrase(keyword))]
+    held = [keyword for keyword in keywords if contains_phrase(Text.of(listing).words, fold_phrase(keyword))]
     return f"{_quoted(held) if held else 'none'} in {words} words"
 
 
 FLAG, PASS, FAIL = UnknownPolicy.FLAG, UnknownPolicy.PASS, UnknownPolicy.FAIL
 
-RULES: tuple[Rule, ...] = (
+RULES: Final[tuple[Rule[Any, Any], ...]] = (
     Rule(
         Criterion.STATUS,
-        judge=lambda _, listing: SATISFIED if listing.active else VIOLATED,
+        asks=lambda _: True,
+        says=lambda listing: listing.active,
+        judge=lambda _, active: SATISFIED if active else VIOLATED,
         wanted=lambda _: "an active listing",
         found=lambda _, listing: listing.status,
         unknown=FAIL,
@@ -490,6 +535,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.PLACE,
+        asks=lambda search: search.places,
+        says=Whereabouts.of,
         judge=_judge_place,
         wanted=_places_in_words,
         found=lambda _, listing: _where(listing),
@@ -498,7 +545,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.SOURCE,
-        judge=lambda search, listing: _among(search.sources, listing.source),
+        asks=lambda search: search.sources or None,
+        says=lambda listing: listing.source,
+        judge=_among,
         wanted=lambda search: _listed(search.sources),
         found=lambda _, listing: listing.source,
         unknown=FAIL,
@@ -506,6 +555,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.RENT,
+        asks=lambda search: _limited(search.rent),
+        says=Cost.of,
         judge=_judge_rent,
         wanted=_rent_limit_in_words,
         found=lambda _, listing: _rent_in_words(listing),
@@ -514,7 +565,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.DEPOSIT,
-        judge=_judge_deposit,
+        asks=lambda search: search.deposit_max_cents,
+        says=lambda listing: listing.deposit_cents,
+        judge=_at_most,
         wanted=lambda search: f"at most {_euros(search.deposit_max_cents or 0)}",
         found=lambda _, listing: None if listing.deposit_cents is None else _euros(listing.deposit_cents),
         unknown=PASS,
@@ -522,7 +575,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.CONTRACT,
-        judge=lambda search, listing: _among(search.contracts, listing.contract),
+        asks=lambda search: search.contracts or None,
+        says=lambda listing: listing.contract,
+        judge=_among,
         wanted=lambda search: _listed(search.contracts),
         found=lambda _, listing: _said(listing.contract),
         unknown=FLAG,
@@ -530,7 +585,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.OFFERING,
-        judge=lambda search, listing: _equal(search.offering, listing.offering),
+        asks=lambda search: search.offering,
+        says=lambda listing: listing.offering,
+        judge=_equal,
         wanted=lambda search: str(_said(search.offering)),
         found=lambda _, listing: _said(listing.offering),
         unknown=FLAG,
@@ -538,7 +595,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.PROPERTY_TYPE,
-        judge=lambda search, listing: _among(search.property_types, listing.property_type),
+        asks=lambda search: search.property_types or None,
+        says=lambda listing: listing.property_type,
+        judge=_among,
         wanted=lambda search: _listed(search.property_types),
         found=lambda _, listing: _said(listing.property_type),
         unknown=FLAG,
@@ -546,6 +605,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.ROOMS,
+        asks=lambda search: _bounded(search.rooms),
+        says=Rooms.of,
         judge=_judge_rooms,
         wanted=lambda search: _range_in_words(search.rooms, "rooms"),
         found=lambda _, listing: _rooms_in_words(listing),
@@ -554,7 +615,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.BEDROOMS,
-        judge=lambda search, listing: _in_range(search.bedrooms, listing.bedrooms),
+        asks=lambda search: _bounded(search.bedrooms),
+        says=lambda listing: listing.bedrooms,
+        judge=_in_range,
         wanted=lambda search: _range_in_words(search.bedrooms, "bedrooms"),
         found=lambda _, listing: _said(listing.bedrooms),
         unknown=FLAG,
@@ -562,7 +625,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.BATHROOMS,
-        judge=lambda search, listing: _in_range(search.bathrooms, listing.bathrooms),
+        asks=lambda search: _bounded(search.bathrooms),
+        says=lambda listing: listing.bathrooms,
+        judge=_in_range,
         wanted=lambda search: _range_in_words(search.bathrooms, "bathrooms"),
         found=lambda _, listing: _said(listing.bathrooms),
         unknown=FLAG,
@@ -570,7 +635,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.AREA,
-        judge=lambda search, listing: _in_range(search.area_m2, listing.area_m2),
+        asks=lambda search: _bounded(search.area_m2),
+        says=lambda listing: listing.area_m2,
+        judge=_in_range,
         wanted=lambda search: _range_in_words(search.area_m2, "m²"),
         found=lambda _, listing: None if listing.area_m2 is None else f"{listing.area_m2} m²",
         unknown=FLAG,
@@ -578,6 +645,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.FLOOR,
+        asks=lambda search: _particular(search.floor),
+        says=lambda listing: listing.floor,
         judge=_judge_floor,
         wanted=_floor_wish_in_words,
         found=lambda _, listing: _floor_in_words(listing),
@@ -586,7 +655,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.FURNISHING,
-        judge=lambda search, listing: _among(search.furnishing, listing.furnishing),
+        asks=lambda search: search.furnishing or None,
+        says=lambda listing: listing.furnishing,
+        judge=_among,
         wanted=lambda search: _listed(search.furnishing),
         found=lambda _, listing: _said(listing.furnishing),
         unknown=FLAG,
@@ -594,6 +665,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.FEATURES,
+        asks=lambda search: search.features or None,
+        says=lambda listing: frozenset(listing.features.items()),
         judge=_judge_features,
         wanted=lambda search: " and ".join(sorted(str(_said(feature)) for feature in search.features)),
         found=_features_in_words,
@@ -602,6 +675,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.ENERGY_CLASS,
+        asks=lambda search: search.energy_class,
+        says=lambda listing: listing.energy_class,
         judge=_judge_energy_class,
         wanted=lambda search: f"{search.energy_class} or better",
         found=lambda _, listing: listing.energy_class,
@@ -610,7 +685,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.ADVERTISER,
-        judge=lambda search, listing: _equal(search.advertiser, listing.advertiser),
+        asks=lambda search: search.advertiser,
+        says=lambda listing: listing.advertiser,
+        judge=_equal,
         wanted=lambda search: str(search.advertiser),
         found=lambda _, listing: listing.advertiser,
         unknown=FLAG,
@@ -618,6 +695,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.AVAILABILITY,
+        asks=lambda search: search.available_by,
+        says=lambda listing: listing.available_from,
         judge=_judge_availability,
         wanted=lambda search: f"free by {search.available_by}",
         found=lambda _, listing: None if listing.available_from is None else f"free from {listing.available_from}",
@@ -626,6 +705,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.KEYWORDS_WANTED,
+        asks=lambda search: _phrases(search.keywords_wanted),
+        says=Text.of,
         judge=_judge_wanted,
         wanted=lambda search: f"all of {_quoted(search.keywords_wanted)}",
         found=lambda search, listing: _text_in_words(search.keywords_wanted, listing),
@@ -634,6 +715,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Criterion.KEYWORDS_UNWANTED,
+        asks=lambda search: _phrases(search.keywords_unwanted),
+        says=Text.of,
         judge=_judge_unwanted,
         wanted=lambda search: f"none of {_quoted(search.keywords_unwanted)}",
         found=lambda search, listing: _text_in_words(search.keywords_unwanted, listing),

@@ -80,7 +80,7 @@ def _unknown(search: Search, listing: Listing) -> tuple[Criterion, ...]:
     return tuple(
         rule.criterion
         for rule in RULES
-        if rule.judge(search, listing) is Finding.UNKNOWN and rule.policy(search) is UnknownPolicy.FLAG
+        if rule.find(search, listing) is Finding.UNKNOWN and rule.policy(search) is UnknownPolicy.FLAG
     )
 
 
