@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.events import DirectPurpose, MessageStatus
+from common.prices import Charge, InvalidPrices, Prices, micros, prices
 from sender.budget import Budget, Purse, month_of, next_month, percent, warning_due
-from sender.prices import Charge, InvalidPrices, Prices, micros, prices
 from sender.reports import Source, reported_status
 from sender.spending import BudgetWatch
 from sender.templates import Purpose

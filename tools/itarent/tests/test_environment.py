@@ -86,7 +86,7 @@ def test_an_account_without_an_address_is_simulated_and_both_sides_agree() -> No
 
 def test_a_setting_reaches_the_services_that_name_it_and_no_other() -> None:
     told = told_with({"WHATSAPP_NOTIFICATION_INTERVAL_SECONDS": "60", "LOG_FILE": "/tmp/worker.log"})  # noqa: S108
-    assert [name for name in SERVICES if "WHATSAPP_NOTIFICATION_INTERVAL_SECONDS" in told[name]] == ["sender"]
+    assert [name for name in SERVICES if "WHATSAPP_NOTIFICATION_INTERVAL_SECONDS" in told[name]] == ["api", "sender"]
     assert [name for name in SERVICES if "LOG_FILE" in told[name]] == ["matcher", "sender"]
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar, get_args
@@ -20,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from common.prices import InvalidPrices, Prices, prices
 from common.topics import Topics
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
@@ -304,6 +306,35 @@ class ServiceSettings(CheckedSettings):
         everywhere, *single = self.log_level.split(",")
         level = dict(each.split("=") for each in single).get(service, everywhere)
         return "DEBUG" if self.debug_notifications else level
+
+
+def _price_table(path: Path) -> Path:
+    try:
+        prices(path)
+    except InvalidPrices as error:
+        raise wrong(str(error), "Compare it with common/data/prices.toml, which comes with us.") from error
+    return path
+
+
+class Digests(ServiceSettings):
+    """How often messages come, and what they cost: for whoever sends or foretells them."""
+
+    whatsapp_notification_interval_seconds: int = Field(
+        default=1800, ge=0, description="seconds between two digests of a user who has not chosen another interval"
+    )
+    whatsapp_price_table: Annotated[Path, AfterValidator(_price_table)] | None = Field(
+        default=None, description="a file like our prices.toml; empty: ours"
+    )
+
+    @property
+    def prices(self) -> Prices:
+        """What messages cost."""
+        return prices(self.whatsapp_price_table)
+
+    @property
+    def interval(self) -> timedelta:
+        """Between two digests of a user who has not chosen another."""
+        return timedelta(seconds=0 if self.debug_notifications else self.whatsapp_notification_interval_seconds)
 
 
 # --- Twilio ----------------------------------------------------------------------------------------------------------

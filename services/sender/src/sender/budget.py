@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from sender.prices import Micros
+from common.prices import Micros
 
 ZONE: Final = UTC
 """Days and months are UTC's, as on Twilio's invoices."""

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from common.events import DirectPurpose, Disposition, NotificationRequested, Recipient
 from common.links import Links
+from common.prices import Charge, Micros, Prices
+from common.prices import prices as packaged_prices
 from common.quiet_hours import quiet_until
 from sender.budget import Budget, Purse
 from sender.digest import Text, code_text, digest_text, direct_text, direct_variables, template_variables
 from sender.fold import Entry, Settled, fold
-from sender.prices import Charge, Micros, Prices
-from sender.prices import prices as packaged_prices
 from sender.schedule import POLLS, WINDOW
 from sender.templates import MAY_STILL_COME, MISSING, Approval, Standing, Standings, purpose_of, templates
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from common.events import DirectPurpose, Disposition, MessageStatus, MessageStatusReported
 from common.outbox import Outbox
+from common.prices import Charge, Micros, Prices
 from common.topics import Topics
 from common.twilio_errors import advice_of
 from sender import rate, spending
@@ -20,7 +21,6 @@ from sender.intake import DUE_CHANNEL
 from sender.ledger import settle_messages, settled_events
 from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of
 from sender.plan import Policy
-from sender.prices import Charge, Micros, Prices
 from sender.progress import Change, NotFound, Pause, Progress, Report, Situation, Stage, follow
 from sender.schedule import POLLS_PER_SECOND
 from sender.spending import Expense

@@ -1,25 +1,15 @@
 """The sender's settings."""
 
-from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from common.settings import BaseUrl, ServiceSettings, TwilioAccount, is_twilio, wrong
+from common.prices import micros
+from common.settings import BaseUrl, Digests, TwilioAccount, is_twilio, wrong
 from sender.budget import Budget
-from sender.prices import InvalidPrices, Prices, micros, prices
-
-
-def _price_table(path: Path) -> Path:
-    try:
-        prices(path)
-    except InvalidPrices as error:
-        raise wrong(str(error), "Compare it with the prices.toml that comes with the sender.") from error
-    return path
 
 
 def _amount(amount: Decimal) -> Decimal:
@@ -30,20 +20,14 @@ def _amount(amount: Decimal) -> Decimal:
     return amount
 
 
-class Settings(TwilioAccount, ServiceSettings):
+class Settings(TwilioAccount, Digests):
     database_url: SecretStr = Field(description="postgresql://role:password@host:5432/database, as the role sender")
     http_port: int = Field(default=8002, ge=0, le=65535, description="the sender's port for health and metrics")
 
-    whatsapp_notification_interval_seconds: int = Field(
-        default=1800, ge=0, description="seconds between two digests of a user who has not chosen another interval"
-    )
     whatsapp_messages_per_second: float = Field(
         default=80.0, ge=0, description="messages a second over all replicas; 0 is without limit"
     )
 
-    whatsapp_price_table: Annotated[Path, AfterValidator(_price_table)] | None = Field(
-        default=None, description="a file like the sender's prices.toml; empty: the one that comes with the sender"
-    )
     whatsapp_monthly_budget: Annotated[Decimal, AfterValidator(_amount)] | None = Field(
         default=None, description="the most that messages may cost in a month, in the price table's currency"
     )
@@ -88,11 +72,6 @@ class Settings(TwilioAccount, ServiceSettings):
         return url
 
     @property
-    def prices(self) -> Prices:
-        """What messages cost."""
-        return prices(self.whatsapp_price_table)
-
-    @property
     def budget(self) -> Budget:
         """What may be spent in a month."""
         limit, reserve = self.whatsapp_monthly_budget, self.whatsapp_budget_reserve
@@ -101,11 +80,6 @@ class Settings(TwilioAccount, ServiceSettings):
             None if limit is None else micros(limit),
             None if reserve is None else micros(reserve),
         )
-
-    @property
-    def interval(self) -> timedelta:
-        """Between two digests of a user who has not chosen another."""
-        return timedelta(seconds=0 if self.debug_notifications else self.whatsapp_notification_interval_seconds)
 
 
 def _is_private(host: str) -> bool:

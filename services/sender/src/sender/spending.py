@@ -11,8 +11,8 @@ import structlog
 from prometheus_client import Gauge
 
 from common.postgres import CONNECTION_LOST
+from common.prices import MILLIONTHS, Charge, Micros
 from sender.budget import ZONE, Budget, day_of, month_of, percent, warning_due
-from sender.prices import MILLIONTHS, Charge, Micros
 
 if TYPE_CHECKING:
     from common.outbox import Connection

@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from common.prices import MILLIONTHS, Micros
 from itarent.local import DatabaseUrl
 from sender.budget import ZONE, day_of, month_of, percent
-from sender.prices import MILLIONTHS, Micros
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,12 @@ class Prices(Request):
 
 @functools.cache
 def prices(path: Path | None = None) -> Prices:
-    """The table of a file, or the one that comes with the sender.
+    """The table of a file, or the one that comes with us.
 
     Raises:
         InvalidPrices: it cannot be read; the message says why.
     """
-    file = path or importlib.resources.files("sender") / "prices.toml"
+    file = path or importlib.resources.files("common") / "data" / "prices.toml"
     try:
         return Prices.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except ValidationError as error:
