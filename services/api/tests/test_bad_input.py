@@ -300,7 +300,7 @@ WITHOUT_TEXT: Final = re.compile(r"/(sign-out|delete|pause|resume|unlink|test)$"
 FIELDS: Final = (
     *("email", "password", "current_password", "new_password", "next", "here", "language", "time_zone"),
     *("phone_number", "proof", "code", "quiet", "quiet_from", "quiet_until", "interval"),
-    *("name", "alerts", "place_kind", "place", "place_zones", "place_km", "drop_polygon"),
+    *("name", "alerts", "drop_percent", "drop_euros", "place_kind", "place", "place_zones", "place_km", "drop_polygon"),
     *("spese", "rent_min", "rent_max", "deposit_max", "rooms_min", "rooms_max", "area_m2_min"),
     *("floor_kinds", "floor_min", "floor_max", "contracts", "offering", "energy_class", "available_by"),
     *("keywords_wanted", "sources", "features", "unknown_rent", "unknown_x"),

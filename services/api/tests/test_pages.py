@@ -20,6 +20,7 @@ from api import rates
 from api.browser_sessions import FORGIVEN_FOR, RENEWED_AFTER
 from api.main import application
 from api.pages.charts import chart_of, round_above
+from api.pages.forms import Form
 from api.pages.search_form import RANGES, draft_of, form_of, join, split
 from api.pages.suggestions import suggestions
 from api.pages.visits import own_path
@@ -38,7 +39,7 @@ from common.listing import (
     Offering,
     PropertyType,
 )
-from common.search import Alert, FloorWish, Range, RentLimit, Search, UnknownPolicy
+from common.search import Alert, FloorWish, PriceDrop, Range, RentLimit, Search, UnknownPolicy
 from testkit.factories import NOW, make_listing, make_notification, make_search, make_subscription
 from testkit.strategies import pairs
 from testkit.waiting import eventually
@@ -217,7 +218,7 @@ async def _fill(api: Api, user_id: UUID) -> None:
     claim = (await api.services.phones.link_of(await _recipient(api, user_id), dt.datetime.now(dt.UTC))).claim
     assert claim
     await api.write_from(claim.phone, claim.code)
-    draft = {"name": "Vicino al lavoro", "alerts": {"new"}, "search": make_search()}
+    draft = {"name": "Vicino al lavoro", "alerts": {"new"}, "price_drop": PriceDrop(), "search": make_search()}
     await api.services.subscriptions.create(user_id, draft)
     now = dt.datetime.now(dt.UTC)
     told, waiting = (make_notification(user_id=user_id, flat_id=uuid4(), requested_at=now) for _ in range(2))
@@ -511,6 +512,27 @@ async def test_a_search_form_says_what_is_wrong_where_and_keeps_what_was_typed(v
     assert re.search(r'value="pets" checked', answer.text)
     more = await visitor.send("/searches/new", name="Casa", place="Roma (RM)", more="place")
     assert more.text.count('name="place"') == 2
+
+
+@pytest.mark.parametrize(
+    ("percent", "euros", "least_drop"),
+    [
+        ("", "", PriceDrop(percent=1)),
+        ("5", "", PriceDrop(percent=5)),
+        ("", "50", PriceDrop(percent=0, cents=50_00)),
+        ("3", "19,90", PriceDrop(percent=3, cents=19_90)),
+        ("0", "", PriceDrop(percent=0)),
+    ],
+)
+def test_a_search_form_says_from_how_much_a_price_drop_is_told(percent: str, euros: str, least_drop: PriceDrop) -> None:
+    typed = {"name": ["Casa"], "alerts": ["price_drop"], "place": ["Roma"], "place_kind": ["comune"]}
+    form = Form({**typed, "drop_percent": [percent], "drop_euros": [euros]})
+    draft = draft_of(form, SAID[Language.ENGLISH])
+    assert isinstance(draft, SubscriptionDraft)
+    assert draft.price_drop == least_drop
+    again = draft_of(form_of(make_subscription(price_drop=least_drop)), SAID[Language.ENGLISH])
+    assert isinstance(again, SubscriptionDraft)
+    assert again.price_drop == least_drop
 
 
 @given(pair=pairs())

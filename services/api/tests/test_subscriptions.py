@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from common.events import SubscriptionSaved
-from common.search import InComune, SubscriptionStatus
+from common.search import InComune, PriceDrop, SubscriptionStatus
 
 from .conftest import Api, Renter
 
@@ -50,6 +50,21 @@ async def test_a_search_lives_from_creation_to_tombstone(api: Api) -> None:
     assert changes[1].search.places == (InComune(code=BOLZANO),)
     assert changes[1].search.rent is None
     assert [change.status for change in changes[3:]] == [SubscriptionStatus.PAUSED, SubscriptionStatus.ACTIVE]
+
+
+async def test_a_search_says_from_how_much_a_price_drop_is_told(api: Api) -> None:
+    renter = await api.renter()
+    created = await saved(renter)
+    assert created["price_drop"] == {"percent": 1, "cents": 0}
+    address = f"/subscriptions/{created['subscription_id']}"
+    changed = await renter.call("PATCH", address, json={"price_drop": {"percent": 5, "cents": 50_00}})
+    assert changed.json()["price_drop"] == {"percent": 5, "cents": 50_00}
+    assert (await renter.call("GET", address)).json() == changed.json()
+    wrong = await renter.call("PATCH", address, json={"price_drop": {"percent": 100}})
+    assert wrong.status_code == 422
+    last = (await api.events(api.topics.subscriptions))[-1]
+    assert isinstance(last, SubscriptionSaved)
+    assert last.subscription.price_drop == PriceDrop(percent=5, cents=50_00)
 
 
 async def test_changes_at_the_same_moment_get_growing_revisions_and_are_published_in_that_order(api: Api) -> None:

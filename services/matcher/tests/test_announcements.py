@@ -58,6 +58,17 @@ async def test_two_searches_of_a_user_with_different_reasons_make_two_notificati
     }
 
 
+async def test_a_user_is_told_of_a_drop_since_the_last_rent_that_any_of_the_searches_has_told() -> None:
+    steps = [make_listing(version=version, rent=monthly(rent)) for version, rent in enumerate([1000, 985, 940], 1)]
+    soon, late, mute = (
+        make_subscription(subscription_id=UUID(int=number), price_drop={"percent": percent}, alerts=alerts)
+        for number, percent, alerts in [(1, 1, {Alert.PRICE_DROP}), (2, 5, {Alert.PRICE_DROP}), (3, 1, {Alert.NEW})]
+    )
+    (both,), (by_late,) = await told(*steps, subscriptions=[soon, late]), await told(*steps, subscriptions=[late, mute])
+    assert (both.previous_rent_cents, by_late.previous_rent_cents) == (985_00, 1000_00)
+    assert [each.alert for each in by_late.searches] == [True, False]
+
+
 async def test_a_notification_names_the_criteria_that_the_listing_leaves_open() -> None:
     vague = make_listing(rooms=None, area_m2=None)
     ((notification,), expected) = (

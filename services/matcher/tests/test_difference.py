@@ -9,12 +9,13 @@ import pytest
 from common.events import Reason
 from common.explain import match
 from common.listing import Listing, ListingFlag, ListingStatus, RentUnit, SpeseTerm
-from common.search import RentLimit, Search
+from common.search import PriceDrop, RentLimit, Search
 from matcher.difference import Change, Flat, Origin, Published, reason_for
 from testkit.factories import FLAT_ID, make_listing, make_search, monthly
 
 UP_TO_1200 = make_search()
 UP_TO_1000 = make_search(rent=RentLimit(maximum_cents=1000_00))
+USUAL = PriceDrop()
 OTHER_PORTAL = {"listing_id": "idealista.it:1", "source": "idealista.it"}
 NEW, DROP, GONE, BACK = Reason.NEW, Reason.PRICE_DROP, Reason.WITHDRAWN, Reason.RETURNED
 
@@ -43,8 +44,12 @@ def changes_of(history: Sequence[Listing | str]) -> list[Change | None]:
     ]
 
 
-def told(history: Sequence[Listing | str], search: Search = UP_TO_1200) -> list[Reason | None]:
-    return [reason_for(change, partial(match, search)) if change else None for change in changes_of(history)]
+def told(
+    history: Sequence[Listing | str], search: Search = UP_TO_1200, least_drop: PriceDrop = USUAL
+) -> list[Reason | None]:
+    return [
+        reason_for(change, partial(match, search), least_drop) if change else None for change in changes_of(history)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +138,57 @@ def test_a_second_portal_does_not_hide_a_flat_from_a_search_of_that_portal_only(
     assert told([at(1), at(1, **OTHER_PORTAL)], only_idealista) == [None, NEW]
 
 
-def test_a_drop_says_what_was_asked_before() -> None:
-    _, drop = changes_of([at(1), at(2, rent=monthly(900))])
+def asked(*rents: int, **changes: Any) -> list[Listing]:
+    return [at(version, rent=monthly(rent), **changes) for version, rent in enumerate(rents, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("rents", "least_drop", "reasons"),
+    [
+        ([1000, 951, 950], PriceDrop(percent=5), [NEW, None, DROP]),
+        ([1000, 971, 970], PriceDrop(percent=0, cents=30_00), [NEW, None, DROP]),
+        ([1000, 970, 950], PriceDrop(percent=5, cents=30_00), [NEW, None, DROP]),  # both, not one of them
+        ([1000, 950, 900], PriceDrop(percent=5, cents=100_00), [NEW, None, DROP]),
+        ([1000, 999], PriceDrop(percent=0), [NEW, DROP]),
+        ([1000, 1000], PriceDrop(percent=0), [NEW, None]),
+        ([1000, 980, 960, 940], PriceDrop(percent=5), [NEW, None, None, DROP]),
+        ([1000, 940, 920, 893], PriceDrop(percent=5), [NEW, DROP, None, DROP]),  # 5 % of 940, of which it was told
+        ([1000, 960, 990, 950], PriceDrop(percent=5), [NEW, None, None, DROP]),
+        ([1000, 940, 1000, 940], PriceDrop(percent=5), [NEW, DROP, None, None]),  # it has heard of 940
+        ([1000, 0], PriceDrop(percent=99), [NEW, DROP]),
+    ],
+)
+def test_each_search_is_told_of_drops_as_large_as_it_asks_for_however_small_the_steps(
+    rents: list[int], least_drop: PriceDrop, reasons: list[Reason | None]
+) -> None:
+    assert told(asked(*rents), least_drop=least_drop) == reasons
+
+
+def test_a_small_drop_that_one_search_is_told_of_does_not_hide_the_sum_from_another() -> None:
+    history = asked(1000, 985, 970, 955, 945)
+    assert told(history) == [NEW, DROP, DROP, DROP, DROP]
+    assert told(history, least_drop=PriceDrop(percent=5)) == [NEW, None, None, None, DROP]
+
+
+def test_steps_on_two_portals_add_up_in_the_order_in_which_they_took_effect() -> None:
+    history = [at(1, rent=monthly(1000)), at(1, rent=monthly(975), **OTHER_PORTAL), at(2, rent=monthly(950))]
+    assert told(history, least_drop=PriceDrop(percent=5)) == [NEW, None, DROP]
+    history = [*asked(1000, 940), at(1, rent=monthly(960), **OTHER_PORTAL), at(3, rent=monthly(900))]
+    assert told(history, least_drop=PriceDrop(percent=5)) == [NEW, DROP, None, None]  # 4.3 % of 940, not 6.3 % of 960
+
+
+def test_what_is_asked_on_other_terms_for_a_while_does_not_make_an_old_rent_news() -> None:
+    with_spese = at(2, rent=monthly(1050, spese=SpeseTerm.INCLUDED))
+    history = [at(1, rent=monthly(1000)), with_spese, at(3, rent=monthly(1000)), at(4, rent=monthly(950))]
+    assert told(history) == [NEW, None, None, DROP]
+
+
+def test_a_drop_is_measured_from_what_the_search_last_heard() -> None:
+    *_, drop = changes_of(asked(1000, 985, 980, 940))
     assert drop
-    assert drop.previous_rent_cents == 1100_00
+    assert drop.dropped_from(PriceDrop(percent=1)) == 985_00
+    assert drop.dropped_from(PriceDrop(percent=5)) == 1000_00
+    assert drop.dropped_from(PriceDrop(percent=7)) is None
 
 
 def test_a_withdrawal_shows_the_flat_as_it_last_was() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
+from importlib.resources import files
 
 import asyncpg
 import pytest
@@ -99,7 +100,7 @@ async def test_an_older_version_changes_nothing(store: Store, pool: asyncpg.Pool
     await take(store, published(make_listing(version=2)))
     assert await take(store, published(make_listing(version=1, rent=monthly(500)), since=1)) == []
     assert await take(store, published(make_listing(version=2, rent=monthly(500)), since=2)) == []
-    assert await rows(pool, "SELECT version, lowest_rent_cents FROM known") == [(2, 1100_00)]
+    assert await rows(pool, "SELECT version, asked FROM known") == [(2, {"1": ["excluded", 1100_00]})]
     assert await pool.fetchval("SELECT count(*) FROM versions") == 1
 
 
@@ -216,3 +217,30 @@ async def test_a_batch_takes_as_many_round_trips_as_a_single_listing(store: Stor
     assert await round_trips(make_listing(**IDEALISTA)) == await round_trips(*many) <= 14
     async with pool.acquire() as connection:
         connection.remove_query_logger(note)
+
+
+async def test_an_upgrade_keeps_the_rents_that_drops_are_measured_from(database: Database) -> None:
+    """The second migration, on what the first one's tables held."""
+    administrator = await asyncpg.connect(database.admin_url)
+    await administrator.execute(_BEFORE_THE_UPGRADE)
+    upgrade = files("matcher").joinpath("migrations/0002_rents_asked.sql").read_text(encoding="utf-8")
+    await administrator.execute(upgrade)
+    kept = await administrator.fetch("SELECT asked #>> '{}' AS asked FROM known ORDER BY listing_id")
+    await administrator.close()
+    assert [row["asked"].replace(" ", "") for row in kept] == [
+        '{"1":["excluded",90000]}',
+        '{"1":["unknown",80000]}',
+        "{}",
+    ]
+
+
+_BEFORE_THE_UPGRADE = r"""
+SET search_path = matcher;
+ALTER TABLE known DROP COLUMN asked;
+ALTER TABLE known ADD COLUMN lowest_rent_cents bigint;
+INSERT INTO known (listing_id, flat_id, version, active, content, lowest_rent_cents, partition, "offset") VALUES
+    ('a', gen_random_uuid(), 1, true,
+     '{"description": "\u0000 \"spese\": \"included\"", "rent": {"spese": "excluded"}}', 90000, 0, 0),
+    ('b', gen_random_uuid(), 1, true, '{"rent": {}}', 80000, 0, 1),
+    ('c', gen_random_uuid(), 1, true, '{}', NULL, 0, 2)
+"""

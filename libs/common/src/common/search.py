@@ -171,6 +171,16 @@ class Alert(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class PriceDrop(Value):
+    """By how much a rent must at least fall to be news: both, by the percentage and by the amount. Hashable.
+
+    Two whole numbers, so that a matcher can lay millions of them out as columns.
+    """
+
+    percent: int = Field(default=1, ge=0, le=99, description="of the rent before; 0: whatever the percentage")
+    cents: int = Field(default=0, ge=0, le=100_000_000, description="euro cents; 0: whatever the amount")
+
+
 class SubscriptionStatus(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
@@ -185,6 +195,7 @@ class Subscription(Value):
     name: str = Field(min_length=1, max_length=120)
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
     alerts: frozenset[Alert] = frozenset({Alert.NEW, Alert.PRICE_DROP})
+    price_drop: PriceDrop = PriceDrop()
     search: Search
 
     @property

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from common.comuni import Ambiguous, Comune, Comuni
 from common.model import Request
-from common.search import Alert, Place, Search
+from common.search import Alert, Place, PriceDrop, Search
 
 COMUNI: Final = "comuni"
 """Where the validation context holds the comuni."""
@@ -98,11 +98,17 @@ class SubscriptionDraft(Request):
 
     name: Name
     alerts: Alerts = frozenset({Alert.NEW, Alert.PRICE_DROP})
+    price_drop: PriceDrop = PriceDrop()
     search: SearchDraft
 
     def fields(self) -> dict[str, Any]:
         """The fields of the subscription."""
-        return {"name": self.name, "alerts": self.alerts, "search": self.search.search()}
+        return {
+            "name": self.name,
+            "alerts": self.alerts,
+            "price_drop": self.price_drop,
+            "search": self.search.search(),
+        }
 
 
 class SubscriptionChange(Request):
@@ -110,9 +116,15 @@ class SubscriptionChange(Request):
 
     name: Name | None = None
     alerts: Alerts | None = None
+    price_drop: PriceDrop | None = None
     search: SearchDraft | None = None
 
     def fields(self) -> dict[str, Any]:
         """The fields of the subscription that change."""
-        changes = {"name": self.name, "alerts": self.alerts, "search": self.search and self.search.search()}
+        changes = {
+            "name": self.name,
+            "alerts": self.alerts,
+            "price_drop": self.price_drop,
+            "search": self.search and self.search.search(),
+        }
         return {name: value for name, value in changes.items() if value is not None}

@@ -28,7 +28,7 @@ class Subscriptions:
         self._topic = topic
 
     async def create(self, user_id: UUID, fields: dict[str, Any]) -> Subscription:
-        """Save a new search, given its name, alerts and search.
+        """Save a new search, given its name, alerts, least price drop and search.
 
         Raises:
             TooManySubscriptions: the user has as many as are allowed.
@@ -92,6 +92,7 @@ def _columns(subscription: Subscription) -> tuple[object, ...]:
         subscription.name,
         subscription.status,
         sorted(subscription.alerts),
+        subscription.price_drop.model_dump(mode="json"),
         subscription.search.model_dump(mode="json", exclude_none=True),
     )
 
@@ -105,8 +106,8 @@ _LOCK_USER = "SELECT FROM users WHERE user_id = $1 FOR UPDATE"
 _COUNT = "SELECT count(*) FROM subscriptions WHERE user_id = $1"
 
 _CREATE = """
-INSERT INTO subscriptions (subscription_id, user_id, revision, name, status, alerts, search)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO subscriptions (subscription_id, user_id, revision, name, status, alerts, price_drop, search)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 _ONE = "SELECT * FROM subscriptions WHERE subscription_id = $1 AND user_id = $2"
@@ -118,7 +119,7 @@ ORDER BY created_at, subscription_id LIMIT $4
 """
 
 _SAVE = """
-UPDATE subscriptions SET revision = $3, name = $4, status = $5, alerts = $6, search = $7
+UPDATE subscriptions SET revision = $3, name = $4, status = $5, alerts = $6, price_drop = $7, search = $8
 WHERE subscription_id = $1 AND user_id = $2
 """
 

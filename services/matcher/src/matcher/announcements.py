@@ -31,29 +31,36 @@ async def announcements(change: Change, index: Index, now: dt.datetime) -> Async
     listing = change.listing
     if listing is None:
         return
-    told = await _told(change, listing, index)
+    told = await _told(change, index)
     card = card_of(listing)
-    async for (user_id, reason), searches in _unhurried(told.items()):
-        if reason is Reason.WITHDRAWN or any(search.alert for search in searches):
+    async for (user_id, reason), subscriptions in _unhurried(told.items()):
+        asking = [each for each in subscriptions if ALERT_OF[reason] in each.alerts]
+        if asking or reason is Reason.WITHDRAWN:
             yield NotificationRequested(
                 notification_id=notification_id_of(change.flat_id, user_id, reason, listing),
                 user_id=user_id,
                 flat_id=change.flat_id,
                 reason=reason,
-                searches=tuple(searches),
+                searches=tuple(_matched(each, reason, listing) for each in subscriptions),
                 card=card,
-                previous_rent_cents=change.previous_rent_cents if reason is Reason.PRICE_DROP else None,
+                previous_rent_cents=_last_heard(change, asking) if reason is Reason.PRICE_DROP else None,
                 requested_at=now,
             )
 
 
-async def _told(change: Change, listing: Listing, index: Index) -> dict[tuple[UUID, Reason], list[MatchedSearch]]:
-    told: defaultdict[tuple[UUID, Reason], list[MatchedSearch]] = defaultdict(list)
+async def _told(change: Change, index: Index) -> dict[tuple[UUID, Reason], list[Subscription]]:
+    told: defaultdict[tuple[UUID, Reason], list[Subscription]] = defaultdict(list)
     async for subscription in _unhurried(_candidates(change, index)):
-        if reason := reason_for(change, partial(match, subscription.search)):
-            told[subscription.user_id, reason].append(_matched(subscription, reason, listing))
+        if reason := reason_for(change, partial(match, subscription.search), subscription.price_drop):
+            told[subscription.user_id, reason].append(subscription)
             matches.labels(reason).inc()
     return told
+
+
+def _last_heard(change: Change, asking: Iterable[Subscription]) -> int | None:
+    """The lowest rent of which a user has heard by any of the searches that ask for drops."""
+    heard = (change.dropped_from(each.price_drop) for each in asking)
+    return min((each for each in heard if each is not None), default=None)
 
 
 def _candidates(change: Change, index: Index) -> Iterator[Subscription]:

@@ -12,10 +12,8 @@ from uuid import UUID
 
 from common.events import Reason
 from common.listing import Listing, ListingFlag, ListingId, ListingStatus
-from common.search import Alert
-
-DROP_PERCENT: Final = 1
-"""By how much a rent must fall to be news."""
+from common.search import Alert, PriceDrop
+from matcher.drops import Asked, is_drop, last_heard
 
 ALERT_OF: Final[Mapping[Reason, Alert]] = {
     Reason.NEW: Alert.NEW,
@@ -50,15 +48,15 @@ class Published:
 class Known:
     """An advertisement at its latest version that took effect.
 
-    `content` is the listing as it was when last active (None: it never was). `lowest_rent_cents` is the lowest rent
-    that was ever asked on the terms of `content`, changes below DROP_PERCENT left out.
+    `content` is the listing as it was when last active (None: it never was). `asked` are the rents that were its
+    lowest so far, in their order: what a drop is measured from.
     """
 
     listing_id: ListingId
     version: int
     active: bool
     content: Listing | None
-    lowest_rent_cents: int | None
+    asked: tuple[Asked, ...]
     origin: Origin
 
     @property
@@ -90,13 +88,16 @@ class Change:
             return tuple(known.content for known in self.before if known.content) if self._last_one_gone else ()
         return () if self._says_the_same else (self.listing,)
 
+    def dropped_from(self, least: PriceDrop) -> int | None:
+        """If the rent has dropped by so much: the one, in cents, of which who waits for such a drop last heard."""
+        rent, heard = _comparable_rent(self.listing), last_heard(self._asked_before, least)
+        return heard if rent is not None and heard is not None and is_drop(rent, heard, least) else None
+
     @cached_property
-    def previous_rent_cents(self) -> int | None:
-        """If the rent has dropped: the lowest one that was asked for the flat, on the same terms, before."""
-        rent = _comparable_rent(self.listing)
-        asked = [_lowest_on_terms_of(self.listing, known) for known in self.before if known.active]
-        lowest = min((each for each in asked if each is not None), default=None)
-        return lowest if rent is not None and lowest is not None and _is_drop(rent, lowest) else None
+    def _asked_before(self) -> tuple[int, ...]:
+        """The rents, in cents and in order, that the flat's offers had asked on the terms of this one."""
+        asked = sorted(each for known in self.before if known.active for each in known.asked)
+        return tuple(each.cents for each in asked if _on_terms_of(self.listing, each))
 
     @property
     def _last_one_gone(self) -> bool:
@@ -115,7 +116,7 @@ class Change:
         )
 
 
-def reason_for(change: Change, matches: Matches) -> Reason | None:
+def reason_for(change: Change, matches: Matches, least_drop: PriceDrop) -> Reason | None:
     """Why the owner of a search is told of a change, or None."""
     listing = change.listing
     if listing is None or not any(map(matches, change.announced_by)):
@@ -123,7 +124,7 @@ def reason_for(change: Change, matches: Matches) -> Reason | None:
     if not listing.active:
         return Reason.WITHDRAWN
     if any(matches(known.offered) for known in change.before if known.offered):
-        return Reason.PRICE_DROP if change.previous_rent_cents is not None else None
+        return Reason.PRICE_DROP if change.dropped_from(least_drop) is not None else None
     if any(matches(known.taken_down) for known in change.before if known.taken_down):
         return Reason.RETURNED
     return Reason.NEW
@@ -139,7 +140,11 @@ class Flat:
     def take(self, published: Published) -> Change | None:
         """What the version changes; None where it is not newer than what is known."""
         known = self.known.get(published.listing_id)
-        after = _published(published.listing, known, published.origin) if published.listing else _gone(known, published)
+        after = (
+            self._published(published.listing, known, published.origin)
+            if published.listing
+            else _gone(known, published)
+        )
         if after is None:
             return None
         change = Change(
@@ -148,14 +153,16 @@ class Flat:
         self.known[after.listing_id] = after
         return change
 
+    def _published(self, listing: Listing, known: Known | None, origin: Origin) -> Known | None:
+        if known and known.version >= listing.version:
+            return None
+        content, asked = (known.content, known.asked) if known else (None, ())
+        if listing.active:
+            content, asked = listing, _asked(listing, asked, self._turn())
+        return Known(listing.listing_id, listing.version, listing.active, content, asked, origin)
 
-def _published(listing: Listing, known: Known | None, origin: Origin) -> Known | None:
-    if known and known.version >= listing.version:
-        return None
-    if listing.active:
-        return Known(listing.listing_id, listing.version, True, listing, _lowest_rent(listing, known), origin)
-    content, lowest = (known.content, known.lowest_rent_cents) if known else (None, None)
-    return Known(listing.listing_id, listing.version, False, content, lowest, origin)
+    def _turn(self) -> int:
+        return 1 + max((each.turn for known in self.known.values() for each in known.asked), default=0)
 
 
 def _gone(known: Known | None, tombstone: Published) -> Known | None:
@@ -164,7 +171,7 @@ def _gone(known: Known | None, tombstone: Published) -> Known | None:
         return None
     if known.origin.partition == tombstone.origin.partition and known.origin >= tombstone.origin:
         return None
-    return Known(known.listing_id, known.version, False, known.content, known.lowest_rent_cents, tombstone.origin)
+    return Known(known.listing_id, known.version, False, known.content, known.asked, tombstone.origin)
 
 
 def _as_it_is_now(after: Known) -> Listing | None:
@@ -173,18 +180,18 @@ def _as_it_is_now(after: Known) -> Listing | None:
     return after.content.model_copy(update={"status": ListingStatus.WITHDRAWN, "version": after.version})
 
 
-def _lowest_rent(listing: Listing, known: Known | None) -> int | None:
+def _asked(listing: Listing, before: tuple[Asked, ...], turn: int) -> tuple[Asked, ...]:
     rent = _comparable_rent(listing)
-    lowest = _lowest_on_terms_of(listing, known) if known else None
-    if rent is None or lowest is None:
-        return rent
-    return rent if _is_drop(rent, lowest) else lowest
+    if rent is None or listing.rent is None:
+        return before
+    if any(each.cents <= rent for each in before if _on_terms_of(listing, each)):
+        return before
+    return (*before, Asked(turn, listing.rent.spese, rent))
 
 
-def _lowest_on_terms_of(listing: Listing | None, known: Known) -> int | None:
-    """What was asked, where it can be compared: a rent with spese says nothing about one without."""
-    rent, asked = listing and listing.rent, known.content and known.content.rent
-    return known.lowest_rent_cents if rent and asked and rent.spese is asked.spese else None
+def _on_terms_of(listing: Listing | None, asked: Asked) -> bool:
+    """Whether they can be compared: a rent with spese says nothing about one without."""
+    return bool(listing and listing.rent and listing.rent.spese is asked.spese)
 
 
 def _comparable_rent(listing: Listing | None) -> int | None:
@@ -192,7 +199,3 @@ def _comparable_rent(listing: Listing | None) -> int | None:
     if listing is None or {ListingFlag.RENT_IMPLAUSIBLY_LOW, ListingFlag.RENT_IMPLAUSIBLY_HIGH} & set(listing.flags):
         return None
     return listing.monthly_rent_cents
-
-
-def _is_drop(rent: int, lowest: int) -> bool:
-    return rent < lowest and rent * 100 <= lowest * (100 - DROP_PERCENT)

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
-from common.listing import Listing, ListingId
+from common.listing import Listing, ListingId, SpeseTerm
 from matcher.difference import Change, Flat, Known, Origin, Published
+from matcher.drops import Asked
 from matcher.flats import NEAR_DEGREES, Advertisement, advertisement_of, assign
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class HeldFlats:
             [each.version for each in after],
             [each.active for each in after],
             [_compact(each.content) for each in after],
-            [each.lowest_rent_cents for each in after],
+            [_by_turn(each.asked) for each in after],
             [each.origin.partition for each in after],
             [each.origin.offset for each in after],
         )
@@ -165,9 +166,13 @@ def _known(row: asyncpg.Record) -> Known:
         version=row["version"],
         active=row["active"],
         content=Listing.model_validate(row["content"]) if row["content"] else None,
-        lowest_rent_cents=row["lowest_rent_cents"],
+        asked=tuple(Asked(int(turn), SpeseTerm(spese), cents) for turn, (spese, cents) in row["asked"].items()),
         origin=Origin(row["partition"], row["offset"]),
     )
+
+
+def _by_turn(asked: Iterable[Asked]) -> dict[str, tuple[str, int]]:
+    return {str(each.turn): (each.spese.value, each.cents) for each in asked}
 
 
 def _compact(content: Listing | None) -> dict[str, Any] | None:
@@ -207,18 +212,18 @@ RETURNING listing_id, flat_id
 """
 
 _KNOWN = """
-SELECT listing_id, flat_id, version, active, content, lowest_rent_cents, partition, "offset"
+SELECT listing_id, flat_id, version, active, content, asked, partition, "offset"
   FROM known WHERE flat_id = ANY ($1::uuid[])
 """
 
 _RECORD = """
 -- A tombstone keeps the version that it withdraws.
-INSERT INTO known (listing_id, flat_id, version, active, content, lowest_rent_cents, partition, "offset")
+INSERT INTO known (listing_id, flat_id, version, active, content, asked, partition, "offset")
 SELECT * FROM unnest(
-    $1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::json[], $6::bigint[], $7::int[], $8::bigint[])
+    $1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::json[], $6::json[], $7::int[], $8::bigint[])
 ON CONFLICT (listing_id) DO UPDATE
    SET version = excluded.version, active = excluded.active, content = excluded.content,
-       lowest_rent_cents = excluded.lowest_rent_cents, partition = excluded.partition, "offset" = excluded."offset"
+       asked = excluded.asked, partition = excluded.partition, "offset" = excluded."offset"
  WHERE known.version < excluded.version OR known.version = excluded.version AND known.active AND NOT excluded.active
 """
 

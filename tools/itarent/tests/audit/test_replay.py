@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from common.events import Reason
 from common.explain import match
 from common.listing import Listing, ListingFlag, ListingStatus, SpeseTerm
-from common.search import RentLimit
+from common.search import PriceDrop, RentLimit
 from itarent.audit.facts import Effect, ListingVersion, Origin
 from itarent.audit.replay import Known, said_to, turns
 from matcher.difference import Flat, Published, reason_for
 from matcher.difference import Origin as MatchersOrigin
-from testkit.factories import FLAT_ID, make_listing, make_search, monthly
+from testkit.factories import FLAT_ID, make_listing, make_search, make_subscription, monthly
 
 ALREADY = Known.ALREADY
 CASA, IDEALISTA = "casa.it:1", "idealista.it:1"
-SEARCH = make_search(rent=RentLimit(maximum_cents=1200_00))
+SEARCH = make_subscription(search=make_search(rent=RentLimit(maximum_cents=1200_00)))
 Version = tuple[str, Listing | None]
 
 
@@ -62,6 +62,10 @@ def _said(versions: Iterable[Version]) -> list[Reason | Known | None]:
         ([_offered(CASA, 1000), _offered(CASA, 991)], [Reason.NEW, ALREADY]),
         (
             [_offered(CASA, 1000), _offered(CASA, 995), _offered(CASA, 990)],
+            [Reason.NEW, ALREADY, Reason.PRICE_DROP],
+        ),
+        (
+            [_offered(CASA, 1000), _offered(IDEALISTA, 995), _offered(CASA, 990)],
             [Reason.NEW, ALREADY, Reason.PRICE_DROP],
         ),
         ([_offered(CASA, 1000), _offered(IDEALISTA, 1000)], [Reason.NEW, ALREADY]),
@@ -110,16 +114,22 @@ def _histories(draw: st.DrawFn) -> list[Version]:
     return history
 
 
-@given(_histories())
-def test_what_the_matcher_says_of_a_history_is_what_the_plain_rule_says(history: list[Version]) -> None:
+_thresholds = st.builds(PriceDrop, percent=st.integers(0, 3), cents=st.integers(0, 30_00))
+
+
+@given(_histories(), _thresholds)
+def test_what_the_matcher_says_of_a_history_is_what_the_plain_rule_says(
+    history: list[Version], least_drop: PriceDrop
+) -> None:
+    subscription = SEARCH.model_copy(update={"price_drop": least_drop})
     flat = Flat(uuid4())
     effects: list[tuple[Effect, Listing | None]] = []
     by_matcher: dict[int, Reason | None] = {}
     for number, (listing_id, listing) in enumerate(history):
         if change := flat.take(Published(listing_id, listing, MatchersOrigin(0, number))):
             effects.append((effect_of(number, listing_id, listing), listing))
-            by_matcher[number] = reason_for(change, partial(match, SEARCH))
-    said = dict.fromkeys(by_matcher) | {turn.effect.number: said_to(SEARCH, turn) for turn in turns(effects)}
+            by_matcher[number] = reason_for(change, partial(match, subscription.search), least_drop)
+    said = dict.fromkeys(by_matcher) | {turn.effect.number: said_to(subscription, turn) for turn in turns(effects)}
     for reason in by_matcher.values():
         event(str(reason))
     assert by_matcher == {number: reason if reason is not ALREADY else None for number, reason in said.items()}

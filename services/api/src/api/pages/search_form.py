@@ -31,6 +31,7 @@ from common.search import (
     InPolygon,
     InProvince,
     Place,
+    PriceDrop,
     Range,
     Subscription,
 )
@@ -87,6 +88,7 @@ def draft_of(form: Form, said: Said) -> SubscriptionDraft | Form:
     sent = {
         "name": form.value("name"),
         "alerts": form.all("alerts"),
+        "price_drop": _least_drop(form),
         "search": {
             "places": list(_places(form)),
             "rent": _rent(form),
@@ -187,6 +189,14 @@ def _cents(written: str) -> object:
     return int(re.sub(r"\D", "", amount["euros"])) * 100 + int((amount["cents"] or "0").ljust(2, "0"))
 
 
+def _least_drop(form: Form) -> dict[str, object]:
+    """Who names an amount only means it whatever the percentage; who names nothing has what is usual."""
+    percent, cents = form.value("drop_percent"), _cents(form.value("drop_euros"))
+    if not percent and cents is None:
+        return {}
+    return {"percent": percent or 0, "cents": cents or 0}
+
+
 def _range(form: Form, name: str) -> dict[str, str | None] | None:
     low, high = form.value(f"{name}_min"), form.value(f"{name}_max")
     return {"minimum": low or None, "maximum": high or None} if low or high else None
@@ -209,6 +219,8 @@ def split(written: str) -> list[str]:
 # --- where a fault is shown ---
 
 _FIELDS: Final[Mapping[tuple[str, ...], str]] = {
+    ("price_drop", "percent"): "drop_percent",
+    ("price_drop", "cents"): "drop_euros",
     ("search", "rent"): "rent_max",
     ("search", "rent", "minimum_cents"): "rent_min",
     ("search", "deposit_max_cents"): "deposit_max",
@@ -240,6 +252,8 @@ def form_of(subscription: Subscription) -> Form:
     values: dict[str, list[str]] = {
         "name": [subscription.name],
         "alerts": sorted(subscription.alerts),
+        "drop_percent": [str(subscription.price_drop.percent)],
+        "drop_euros": _one(_euros(subscription.price_drop.cents or None)),
         "deposit_max": _one(_euros(search.deposit_max_cents)),
         **_place_rows(search.places),
         **{name: sorted(getattr(search, name)) for name in SETS},
@@ -261,7 +275,14 @@ def form_of(subscription: Subscription) -> Form:
     return Form(values)
 
 
-NEW: Final = Form({"alerts": ["new", "price_drop"], "place_kind": ["comune"], "place": [""]})
+NEW: Final = Form(
+    {
+        "alerts": ["new", "price_drop"],
+        "drop_percent": [str(PriceDrop().percent)],
+        "place_kind": ["comune"],
+        "place": [""],
+    }
+)
 """The form of a search that is yet to be made."""
 
 

@@ -67,7 +67,7 @@ async def change(
     subscription_id: UUID,
     sent: Annotated[SubscriptionChange, Body(SubscriptionChange)],
 ) -> Subscription:
-    """Change the name, the alerts or the search; each is replaced as a whole."""
+    """Change the name, the alerts, the least price drop or the search; each is replaced as a whole."""
     return _found(await services.subscriptions.change(user_id, subscription_id, sent.fields()))
 
 

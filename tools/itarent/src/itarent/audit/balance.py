@@ -119,7 +119,7 @@ class Auditor:
             for subscription in self._searches.candidates(listing, position)
         }
         for subscription in candidates.values():
-            if said := said_to(subscription.search, turn):
+            if said := said_to(subscription, turn):
                 matches[subscription.user_id, said].append(subscription)
         return matches
 
@@ -152,7 +152,7 @@ class Auditor:
                 continue
             moments = [replace(turn, before=earlier.before) for earlier in turns[: index + 1]]
             searches = list(self._searches.ever_of(row.user_id, turn.effect.position))
-            reasons = {said_to(each.search, moment) for each in searches for moment in moments}
+            reasons = {said_to(each, moment) for each in searches for moment in moments}
             ids = {
                 notification_id_of(row.flat_id, row.user_id, reason, turn.listing)
                 for reason in reasons

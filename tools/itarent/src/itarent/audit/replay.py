@@ -5,29 +5,35 @@ nothing else.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from common.events import Reason
 from common.explain import match
-from common.listing import Listing, ListingFlag, ListingStatus
-from common.search import Search
+from common.listing import Listing, ListingFlag, ListingStatus, SpeseTerm
+from common.search import PriceDrop, Subscription
 from itarent.audit.facts import Effect
-
-LEAST_DROP_PERCENT: Final = 1
-"""A rent that falls by less is no news."""
 
 _SLIPS: Final = frozenset({ListingFlag.RENT_IMPLAUSIBLY_LOW, ListingFlag.RENT_IMPLAUSIBLY_HIGH})
 
 
 @dataclass(frozen=True)
 class Advertisement:
-    """One advertisement of the flat as it stands: how it was when last offered, and the lowest rent it ever asked."""
+    """One advertisement of the flat as it stands: how it was when last offered, and every rent it has asked."""
 
     content: Listing
     offered: bool
-    lowest_rent_cents: int | None
+    asked: tuple["Asked", ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A rent, in cents, from the version that this effect made known."""
+
+    effect: int
+    terms: SpeseTerm
+    cents: int
 
 
 Flat = Mapping[str, Advertisement]
@@ -69,54 +75,54 @@ def turns(effects: Iterable[tuple[Effect, Listing | None]]) -> Iterator[Turn]:
         known = flat.get(effect.of.listing_id)
         if listing and listing.active:
             yield Turn(effect, listing, dict(flat))
-            flat[effect.of.listing_id] = Advertisement(listing, offered=True, lowest_rent_cents=_lowest(listing, known))
+            asked = (*(known.asked if known else ()), *_asked(effect, listing))
+            flat[effect.of.listing_id] = Advertisement(listing, offered=True, asked=asked)
         elif known:
             gone = known.content.model_copy(update={"status": ListingStatus.WITHDRAWN, "version": effect.of.version})
             yield Turn(effect, gone, dict(flat))
-            flat[effect.of.listing_id] = Advertisement(
-                known.content, offered=False, lowest_rent_cents=known.lowest_rent_cents
-            )
+            flat[effect.of.listing_id] = replace(known, offered=False)
 
 
-def said_to(search: Search, turn: Turn) -> Reason | Known | None:
+def said_to(subscription: Subscription, turn: Turn) -> Reason | Known | None:
     """What the owner of a search is to be told; None if the search does not match."""
+    search = subscription.search
     if not any(match(search, listing) for listing in turn.concerns):
         return None
     if not turn.listing.active:
         return Reason.WITHDRAWN
     matching = [each for each in turn.before.values() if match(search, each.content)]
     if any(each.offered for each in matching):
-        return Reason.PRICE_DROP if _dropped(turn) else Known.ALREADY
+        return Reason.PRICE_DROP if _has_dropped(turn, subscription.price_drop) else Known.ALREADY
     return Reason.RETURNED if matching else Reason.NEW
 
 
-def _dropped(turn: Turn) -> bool:
-    """Whether the rent is below every rent that offered advertisements have asked on the same terms."""
-    rent = _rent(turn.listing)
-    asked = [_asked(turn.listing, each) for each in turn.before.values() if each.offered]
-    lowest = min((each for each in asked if each is not None), default=None)
-    return rent is not None and lowest is not None and _is_drop(rent, lowest)
+def _has_dropped(turn: Turn, least: PriceDrop) -> bool:
+    """Whether the rent is news to who has heard of every earlier one that was news.
+
+    Compared are rents of advertisements that are offered, on the same terms: with or without the spese.
+    """
+    now = next(iter(_asked(turn.effect, turn.listing)), None)
+    if now is None:
+        return False
+    asked = sorted(
+        (each for known in turn.before.values() if known.offered for each in known.asked),
+        key=lambda each: each.effect,
+    )
+    lowest: int | None = None
+    news = False
+    for each in [*(each for each in asked if each.terms is now.terms), now]:
+        news = lowest is not None and _is_news(each.cents, lowest, least)
+        if lowest is None or news:
+            lowest = each.cents
+    return news
 
 
-def _lowest(listing: Listing, known: Advertisement | None) -> int | None:
-    """The lowest rent asked so far; what is lower by less than a drop does not count, so that small steps add up."""
-    rent = _rent(listing)
-    lowest = _asked(listing, known) if known else None
-    if rent is None or lowest is None or _is_drop(rent, lowest):
-        return rent
-    return lowest
+def _is_news(rent: int, before: int, least: PriceDrop) -> bool:
+    return rent < before and rent <= before - least.cents and 100 * rent <= (100 - least.percent) * before
 
 
-def _asked(listing: Listing, known: Advertisement) -> int | None:
-    """The lowest rent of an advertisement, if it is on the terms of this one: with or without the spese."""
-    if not (listing.rent and known.content.rent and listing.rent.spese is known.content.rent.spese):
-        return None
-    return known.lowest_rent_cents
-
-
-def _is_drop(rent: int, lowest: int) -> bool:
-    return rent < lowest and 100 * (lowest - rent) >= LEAST_DROP_PERCENT * lowest
-
-
-def _rent(listing: Listing) -> int | None:
-    return None if _SLIPS & set(listing.flags) else listing.monthly_rent_cents
+def _asked(effect: Effect, listing: Listing) -> Iterator[Asked]:
+    """The rent that a version asks, unless it asks none that can be compared."""
+    rent = None if _SLIPS & set(listing.flags) else listing.monthly_rent_cents
+    if rent is not None and listing.rent:
+        yield Asked(effect.number, listing.rent.spese, rent)
