@@ -6,9 +6,25 @@ from typing import Any
 import pytest
 
 from common.explain import Decision, explain, match
-from common.listing import EnergyClass, Feature, Floor, FloorKind, ListingStatus, Position, Rent, RentUnit, SpeseTerm
-from common.rules import RULES, Finding
+from common.geo import cell_of
+from common.listing import (
+    Appraisal,
+    EnergyClass,
+    Feature,
+    Floor,
+    FloorKind,
+    Journey,
+    ListingStatus,
+    Position,
+    Rent,
+    RentUnit,
+    Signal,
+    SpeseTerm,
+    TravelMode,
+)
+from common.rules import DESTINATION_DEGREES, RULES, Finding, left_to_ask
 from common.search import (
+    Commute,
     Criterion,
     FloorWish,
     InCircle,
@@ -294,6 +310,70 @@ def test_availability_includes_the_day() -> None:
     assert finding(Criterion.AVAILABILITY, {"available_by": day}, {"available_from": None}) is MAYBE
 
 
+DUOMO = Position(latitude=45.4642, longitude=9.19)
+DISTANCE_M = 2872
+"""From the Duomo to the listing of the factory, as the crow flies."""
+
+
+def commute(**limits: Any) -> Fields:
+    return {"commutes": (Commute(to=DUOMO, **limits),)}
+
+
+def reached(seconds: int | None, by: TravelMode = TravelMode.TRANSIT) -> Fields:
+    """A listing of which an engine has told the way to the Duomo."""
+    journey = Journey(to=cell_of(DUOMO, DESTINATION_DEGREES), by=by, seconds=seconds)
+    return {"appraisal": Appraisal(journeys=(journey,))}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "expected"),
+    [
+        (commute(max_distance_m=DISTANCE_M), {}, YES),
+        (commute(max_distance_m=DISTANCE_M - 1), {}, NO),
+        (commute(max_distance_m=1), {"position": None}, MAYBE),
+        (commute(minutes=20), reached(20 * 60), YES),
+        (commute(minutes=20), reached(20 * 60 + 1), NO),
+        (commute(minutes=20), reached(None), NO),  # an engine knows that there is no way
+        (commute(minutes=20), reached(60, TravelMode.CAR), MAYBE),
+        (commute(minutes=20), {}, MAYBE),
+        (commute(minutes=20), {"position": None, **reached(60)}, MAYBE),
+        (commute(minutes=20, by="walk"), {}, NO),  # nobody walks that fast, and no engine need be asked
+        (commute(minutes=22, by="walk"), {}, MAYBE),
+        (commute(minutes=20, max_distance_m=2000), reached(60), NO),
+        ({"commutes": commute(max_distance_m=9000)["commutes"] + commute(minutes=20)["commutes"]}, {}, MAYBE),
+        ({"commutes": commute(max_distance_m=2000)["commutes"] + commute(minutes=20)["commutes"]}, {}, NO),
+    ],
+)
+def test_a_commute_is_measured_in_minutes_and_metres(wanted: Fields, said: Fields, expected: Finding) -> None:
+    assert finding(Criterion.COMMUTE, wanted, said) is expected
+
+
+def test_only_what_an_engine_alone_can_decide_is_asked() -> None:
+    near, far = Commute(to=DUOMO, minutes=20), Commute(to=Position(latitude=41.9, longitude=12.5), minutes=20)
+    in_metres = Commute(to=DUOMO, max_distance_m=9000)
+    assert left_to_ask(make_search(commutes=(near, in_metres)), make_listing()) == [near]
+    assert left_to_ask(make_search(commutes=(near, far)), make_listing()) == []
+    assert left_to_ask(make_search(commutes=(near,)), make_listing(**reached(900))) == []
+    assert left_to_ask(make_search(commutes=(near,)), make_listing(position=None)) == []
+
+
+def test_an_explanation_says_the_way_and_who_calls_its_end_what() -> None:
+    search = make_search(commutes=(Commute(to=DUOMO, label="Ufficio", minutes=20, max_distance_m=5000),))
+    sentences = [verdict.why for verdict in explain(search, make_listing(**reached(1234))).verdicts]
+    assert (
+        "Wanted at most 20 minutes by transit and 5,000 m to Ufficio; found 2,872 m, 21 minutes by transit."
+        in sentences
+    )
+
+
+def test_signals_exclude_a_listing_only_where_a_search_says_so() -> None:
+    scam = {"appraisal": Appraisal(signals=(Signal.SCAM_SIGNS,))}
+    assert finding(Criterion.SIGNALS, {}, scam) is None
+    assert finding(Criterion.SIGNALS, {"signals_unwanted": {Signal.SCAM_SIGNS}}, scam) is NO
+    assert finding(Criterion.SIGNALS, {"signals_unwanted": {Signal.RENT_FAR_ABOVE_ZONE}}, scam) is YES
+    assert finding(Criterion.SIGNALS, {"signals_unwanted": {Signal.SCAM_SIGNS}}, {}) is YES
+
+
 @pytest.mark.parametrize(
     ("keywords", "title", "description", "wanted", "unwanted"),
     [
@@ -334,6 +414,7 @@ UNSAID: dict[Criterion, tuple[Fields, Fields]] = {
     Criterion.ENERGY_CLASS: ({"energy_class": "C"}, {"energy_class": None}),
     Criterion.ADVERTISER: ({"advertiser": "private"}, {"advertiser": None}),
     Criterion.AVAILABILITY: ({"available_by": dt.date(2027, 1, 1)}, {"available_from": None}),
+    Criterion.COMMUTE: ({"commutes": (Commute(to=DUOMO, max_distance_m=9000),)}, {"position": None}),
     Criterion.KEYWORDS_WANTED: ({"keywords_wanted": ("balcone",)}, {"title": "", "description": ""}),
     Criterion.KEYWORDS_UNWANTED: ({"keywords_unwanted": ("balcone",)}, {"title": "", "description": ""}),
 }
@@ -345,7 +426,7 @@ DECISION = {
 
 
 def test_every_criterion_that_can_be_unknown_is_tried_without_its_value() -> None:
-    assert set(Criterion) - UNSAID.keys() == {Criterion.STATUS, Criterion.SOURCE}
+    assert set(Criterion) - UNSAID.keys() == {Criterion.STATUS, Criterion.SOURCE, Criterion.SIGNALS}
 
 
 @pytest.mark.parametrize("policy", UnknownPolicy)

@@ -38,6 +38,8 @@ from common.listing import (
     Listing,
     Offering,
     PropertyType,
+    Signal,
+    TravelMode,
 )
 from common.search import Alert, FloorWish, PriceDrop, Range, RentLimit, Search, UnknownPolicy
 from testkit.factories import NOW, make_listing, make_notification, make_search, make_subscription
@@ -482,6 +484,8 @@ def test_what_can_be_chosen_or_happen_has_a_word() -> None:
             "contract": ContractType,
             "floor_kind": FloorKind,
             "advertiser": AdvertiserKind,
+            "signal": Signal,
+            "travel_mode": TravelMode,
         }
         missing = [
             f"{name}.{each}" for name, kind in kinds.items() for each in kind if not hasattr(getattr(said, name), each)
@@ -510,6 +514,11 @@ async def test_a_search_form_says_what_is_wrong_where_and_keeps_what_was_typed(v
     assert 'id="place_0-fault"' in answer.text
     assert 'value="a lot"' in answer.text
     assert re.search(r'value="pets" checked', answer.text)
+    nowhere = await visitor.send(
+        "/searches/new", name="Casa", place="Roma (RM)", alerts="new", commute_to=["", "Lavoro", "Roma (RM)"]
+    )
+    assert 'id="commute_to_1-fault"' in nowhere.text
+    assert 'id="commute_minutes_2-fault"' in nowhere.text
     more = await visitor.send("/searches/new", name="Casa", place="Roma (RM)", more="place")
     assert more.text.count('name="place"') == 2
 

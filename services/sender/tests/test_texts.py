@@ -15,7 +15,7 @@ from common.events import (
     Reason,
     card_of,
 )
-from common.listing import ListingFlag, Offering, PropertyType, Rent, RentUnit, SpeseTerm
+from common.listing import Appraisal, ListingFlag, Offering, PropertyType, Rent, RentUnit, Signal, SpeseTerm
 from common.search import Criterion
 from sender.digest import LONGEST, digest_text, direct_text, money, plain, template_variables, utf16_length
 from sender.fold import fold
@@ -128,6 +128,7 @@ def test_a_digest_is_never_too_long_and_counts_everything(
                     "zone": name[:200],
                     "url": f"https://a.example/{'x' * length}",
                     "flags": tuple(ListingFlag),
+                    "signals": tuple(Signal),
                 }
             ),
         )
@@ -204,9 +205,18 @@ def test_what_is_unknown_or_doubtful_is_said_and_comes_last() -> None:
 
 
 @pytest.mark.parametrize("language", Language)
+def test_a_rent_out_of_its_zone_is_told_with_the_source_of_the_zones_rents(language: Language) -> None:
+    cheap = make_listing(appraisal=Appraisal(signals=(Signal.RENT_FAR_BELOW_ZONE,)))
+    text = digest_text(fold([make_notification(cheap)], frozenset()).entries, language, LINK)
+    assert "Agenzia Entrate" in text.body
+    assert "OMI, 2018" in text.body
+
+
+@pytest.mark.parametrize("language", Language)
 def test_every_language_has_words_for_everything(language: Language) -> None:
     words = WORDINGS[language]
     assert set(words.criteria) == set(Criterion)
+    assert set(words.signals) == set(Signal)
     assert set(words.property_types) == set(PropertyType) - {PropertyType.OTHER}
     assert Offering.ROOM in words.offerings
     message_id, notification_id = uuid4(), uuid4()

@@ -24,6 +24,7 @@ from common.listing import (
     Offering,
     PropertyType,
     Rent,
+    Signal,
 )
 from common.model import Value
 from common.search import Criterion, Subscription
@@ -166,10 +167,12 @@ class Card(Value):
     energy_class: EnergyClass | None = None
     advertiser: AdvertiserKind | None = None
     flags: tuple[ListingFlag, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 def card_of(listing: Listing) -> Card:
-    return Card.model_validate(listing.model_dump(include=set(Card.model_fields)))
+    said = listing.model_dump(include=set(Card.model_fields))
+    return Card.model_validate({**said, "signals": listing.appraisal.signals})
 
 
 class Reason(StrEnum):

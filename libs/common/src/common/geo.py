@@ -1,11 +1,11 @@
 """Where a point lies. Degrees are WGS 84, distances metres."""
 
-from math import asin, cos, degrees, radians, sin, sqrt
+from math import asin, cos, degrees, floor, radians, sin, sqrt
 from typing import NamedTuple
 
 import shapely  # type: ignore[import-untyped] # published without types
 
-from common.listing import Position
+from common.listing import Cell, Position
 from common.search import InCircle, InPolygon
 
 EARTH_RADIUS_M = 6_371_008.8
@@ -43,6 +43,19 @@ def in_circle(position: Position, circle: InCircle) -> bool:
 def in_polygon(position: Position, polygon: InPolygon) -> bool:
     """Whether the point is inside or on the edge, taking degrees as a plane, as a map on a screen does."""
     return bool(shapely.intersects_xy(polygon.shape, position.longitude, position.latitude))
+
+
+def cell_of(position: Position, side_degrees: float) -> Cell:
+    """The cell of a grid that a point lies in; 0.001 degrees are 111 m to the north and 80 m to the east in Italy."""
+    latitude, longitude = (
+        (floor(degrees / side_degrees) + 0.5) * side_degrees for degrees in (position.latitude, position.longitude)
+    )
+    return f"{latitude:.4f},{longitude:.4f}"
+
+
+def middle_of(cell: Cell) -> Position:
+    latitude, longitude = cell.split(",")
+    return Position(latitude=float(latitude), longitude=float(longitude))
 
 
 def box_of(place: InCircle | InPolygon) -> Box:

@@ -135,6 +135,23 @@ class ListingFlag(StrEnum):
     AREA_IMPLAUSIBLE = "area_implausible"
 
 
+class TravelMode(StrEnum):
+    """How somebody gets to a place."""
+
+    WALK = "walk"
+    BICYCLE = "bicycle"
+    CAR = "car"
+    TRANSIT = "transit"  # public transport, and on foot to the stop
+
+
+class Signal(StrEnum):
+    """What we have noticed about a listing beyond what its source says: shown, and by default excluding nothing."""
+
+    RENT_FAR_BELOW_ZONE = "rent_far_below_zone"  # beside what flats like it cost in its OMI zone
+    RENT_FAR_ABOVE_ZONE = "rent_far_above_zone"
+    SCAM_SIGNS = "scam_signs"  # cheap beyond belief, no visit, money to be sent: two of these at least
+
+
 class Rent(Value):
     """The canone: an amount that says what it is counted per and whether the spese are in it."""
 
@@ -153,6 +170,25 @@ class Position(Value):
 
     latitude: float = Field(ge=-90, le=90)
     longitude: float = Field(ge=-180, le=180)
+
+
+Cell = Annotated[str, StringConstraints(pattern=r"^-?\d{1,2}\.\d{3,4},-?\d{1,3}\.\d{3,4}$")]
+"""The middle of a cell of a grid over the map, `latitude,longitude`: places within it count as one."""
+
+
+class Journey(Value):
+    """How long it takes from a listing to a cell, as a routing engine has said."""
+
+    to: Cell
+    by: TravelMode
+    seconds: int | None = Field(ge=0, le=10**6, description="None: there is no way")
+
+
+class Appraisal(Value):
+    """What we have found out about a listing when it was matched, and went by from then on."""
+
+    signals: tuple[Signal, ...] = ()
+    journeys: tuple[Journey, ...] = ()
 
 
 class Agency(Value):
@@ -206,6 +242,7 @@ class Listing(Value):
     advertiser: AdvertiserKind | None = None
     agency: Agency = Agency()
     flags: tuple[ListingFlag, ...] = ()
+    appraisal: Appraisal = Field(default=Appraisal(), description="ours: what a source writes here is replaced")
 
     @property
     def monthly_rent_cents(self) -> int | None:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, assert_never
 
 from common.comuni import Comuni
-from common.geo import in_circle, in_polygon
+from common.geo import cell_of, distance_m, in_circle, in_polygon
 from common.listing import (
     Cents,
     EnergyClass,
@@ -22,14 +22,17 @@ from common.listing import (
     Floor,
     FloorKind,
     IstatCode,
+    Journey,
     Listing,
     Position,
     ProvinceCode,
     Rent,
     RentUnit,
     SpeseTerm,
+    TravelMode,
 )
 from common.search import (
+    Commute,
     Criterion,
     FloorWish,
     InCircle,
@@ -356,6 +359,61 @@ def _judge_availability(by: dt.date, available_from: dt.date | None) -> Finding:
     return SATISFIED if available_from <= by else VIOLATED
 
 
+# The way to work
+
+
+class Start(NamedTuple):
+    """Where a way begins: the listing's place, and what routing engines have said of ways from it."""
+
+    position: Position | None
+    journeys: tuple[Journey, ...]
+
+    @classmethod
+    def of(cls, listing: Listing) -> "Start":
+        return cls(listing.position, listing.appraisal.journeys)
+
+
+DESTINATION_DEGREES: Final = 0.001
+"""The side of the cells that destinations are rounded to: an engine is asked once for all who work in one building."""
+
+FASTEST_KMH: Final = {TravelMode.WALK: 8, TravelMode.BICYCLE: 35, TravelMode.CAR: 130, TravelMode.TRANSIT: 200}
+"""Nobody gets along faster, door to door: what is farther away by the crow is too far, and no engine is asked."""
+
+
+def _judge_commutes(wanted: tuple[Commute, ...], start: Start) -> Finding:
+    findings = {_judge_commute(each, start) for each in wanted}
+    return next(finding for finding in (VIOLATED, UNKNOWN, SATISFIED) if finding in findings)
+
+
+def _judge_commute(wanted: Commute, start: Start) -> Finding:
+    if start.position is None:
+        return UNKNOWN
+    distance = distance_m(start.position, wanted.to)
+    if wanted.max_distance_m is not None and distance > wanted.max_distance_m:
+        return VIOLATED
+    if wanted.minutes is None:
+        return SATISFIED
+    if distance > wanted.minutes * FASTEST_KMH[wanted.by] * 1000 / 60:
+        return VIOLATED
+    journey = journey_of(wanted, start.journeys)
+    if journey is None:
+        return UNKNOWN
+    return SATISFIED if journey.seconds is not None and journey.seconds <= wanted.minutes * 60 else VIOLATED
+
+
+def journey_of(wanted: Commute, journeys: Iterable[Journey]) -> Journey | None:
+    to = cell_of(wanted.to, DESTINATION_DEGREES)
+    return next((each for each in journeys if each.to == to and each.by is wanted.by), None)
+
+
+def left_to_ask(search: Search, listing: Listing) -> list[Commute]:
+    """The commutes of which only a routing engine can tell whether they are short enough."""
+    start = Start.of(listing)
+    if start.position is None or not search.commutes or _judge_commutes(search.commutes, start) is VIOLATED:
+        return []
+    return [each for each in search.commutes if _judge_commute(each, start) is UNKNOWN]
+
+
 # Words
 
 
@@ -518,6 +576,36 @@ def _text_in_words(keywords: tuple[str, ...], listing: Listing) -> str | None:
         return None
     held = [keyword for keyword in keywords if contains_phrase(Text.of(listing).words, fold_phrase(keyword))]
     return f"{_quoted(held) if held else 'none'} in {words} words"
+
+
+def _commutes_in_words(search: Search) -> str:
+    return " and ".join(map(_commute_in_words, search.commutes))
+
+
+def _commute_in_words(wanted: Commute) -> str:
+    limits = (
+        None if wanted.minutes is None else f"{wanted.minutes} minutes by {wanted.by}",
+        None if wanted.max_distance_m is None else f"{wanted.max_distance_m:,} m",
+    )
+    return f"at most {' and '.join(filter(None, limits))} to {wanted.label or _degrees(wanted.to)}"
+
+
+def _ways_in_words(search: Search, listing: Listing) -> str | None:
+    position = listing.position
+    if position is None:
+        return None
+    return " and ".join(_way_in_words(each, position, listing.appraisal.journeys) for each in search.commutes)
+
+
+def _way_in_words(wanted: Commute, position: Position, journeys: Iterable[Journey]) -> str:
+    distance = f"{distance_m(position, wanted.to):,.0f} m"
+    if wanted.minutes is None:
+        return distance
+    journey = journey_of(wanted, journeys)
+    if journey is None:
+        return f"{distance}, its time not known"
+    time = "no way" if journey.seconds is None else f"{-(-journey.seconds // 60)} minutes"
+    return f"{distance}, {time} by {wanted.by}"
 
 
 FLAG, PASS, FAIL = UnknownPolicy.FLAG, UnknownPolicy.PASS, UnknownPolicy.FAIL
@@ -702,6 +790,26 @@ RULES: Final[tuple[Rule[Any, Any], ...]] = (
         found=lambda _, listing: None if listing.available_from is None else f"free from {listing.available_from}",
         unknown=PASS,
         because="a flat that names no date is nearly always free now",
+    ),
+    Rule(
+        Criterion.COMMUTE,
+        asks=lambda search: search.commutes or None,
+        says=Start.of,
+        judge=_judge_commutes,
+        wanted=_commutes_in_words,
+        found=_ways_in_words,
+        unknown=FLAG,
+        because="an engine that is away, or an advertisement without a place, must not hide a flat",
+    ),
+    Rule(
+        Criterion.SIGNALS,
+        asks=lambda search: search.signals_unwanted or None,
+        says=lambda listing: listing.appraisal.signals,
+        judge=lambda unwanted, signals: VIOLATED if unwanted.intersection(signals) else SATISFIED,
+        wanted=lambda search: f"none of {_listed(search.signals_unwanted).replace(' or ', ', ')}",
+        found=lambda _, listing: _listed(listing.appraisal.signals).replace(" or ", ", ") or "none",
+        unknown=FAIL,
+        because="what we have noticed is always known",
     ),
     Rule(
         Criterion.KEYWORDS_WANTED,

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import shapely  # type: ignore[import-untyped] # published without types
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from common.listing import (
     AdvertiserKind,
@@ -22,6 +23,8 @@ from common.listing import (
     Position,
     PropertyType,
     ProvinceCode,
+    Signal,
+    TravelMode,
 )
 from common.model import Value
 
@@ -47,6 +50,8 @@ class Criterion(StrEnum):
     ENERGY_CLASS = "energy_class"
     ADVERTISER = "advertiser"
     AVAILABILITY = "availability"
+    COMMUTE = "commute"
+    SIGNALS = "signals"
     KEYWORDS_WANTED = "keywords_wanted"
     KEYWORDS_UNWANTED = "keywords_unwanted"
 
@@ -133,6 +138,22 @@ class FloorWish(Value):
     maximum: int | None = Field(default=None, ge=-5, le=150)
 
 
+class Commute(Value):
+    """A place to live near: minutes to get there at most, metres as the crow flies at most, or both."""
+
+    to: Position
+    label: str = Field(default="", max_length=80, description="what its owner calls it: Ufficio")
+    by: TravelMode = TravelMode.TRANSIT
+    minutes: int | None = Field(default=None, ge=1, le=240, description="at most, where a routing engine is configured")
+    max_distance_m: int | None = Field(default=None, ge=1, le=200_000)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.minutes is None and self.max_distance_m is None:
+            raise PydanticCustomError("commute_limits", "Give minutes, max_distance_m, or both")
+        return self
+
+
 Keyword = Annotated[str, Field(min_length=2, max_length=80)]
 
 
@@ -156,6 +177,8 @@ class Search(Value):
     energy_class: EnergyClass | None = Field(default=None, description="this class or a better one")
     advertiser: AdvertiserKind | None = None
     available_by: dt.date | None = None
+    commutes: tuple[Commute, ...] = Field(default=(), max_length=3, description="all of these")
+    signals_unwanted: frozenset[Signal] = Field(default=frozenset(), description="none of these")
     keywords_wanted: tuple[Keyword, ...] = Field(default=(), max_length=20, description="all of these words or phrases")
     keywords_unwanted: tuple[Keyword, ...] = Field(default=(), max_length=20, description="none of these")
     unknown: dict[Criterion, UnknownPolicy] = Field(

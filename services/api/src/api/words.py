@@ -16,8 +16,8 @@ from babel.numbers import format_currency, format_decimal
 from api.activity import ActivityItem
 from common.comuni import Comuni
 from common.events import Language, Reason
-from common.listing import Rent, RentUnit, SpeseTerm
-from common.search import InCircle, InComune, InPolygon, InProvince, Place, Range, Search
+from common.listing import Rent, RentUnit, Signal, SpeseTerm
+from common.search import Commute, InCircle, InComune, InPolygon, InProvince, Place, Range, Search
 
 Said: TypeAlias = SimpleNamespace
 """The texts of a language by section and name: `said.searches.title`."""
@@ -149,6 +149,19 @@ def unknown_of(item: ActivityItem, language: Language) -> str:
     return ", ".join(getattr(SAID[language].criteria, each, each) for each in unknown)
 
 
+def signals_of(item: ActivityItem, language: Language) -> str:
+    """What we have noticed about the listing, and whose rents it was measured by: the source wants to be named."""
+    said = SAID[language]
+    signals = [getattr(said.signal, each, each) for each in item.listing.signals]
+    if not signals:
+        return ""
+    source = f" ({said.listing.zone_rents})" if set(item.listing.signals) & _BY_ZONE else ""
+    return f"{said.listing.signals}: {'; '.join(signals)}{source}"
+
+
+_BY_ZONE: Final = frozenset({Signal.RENT_FAR_BELOW_ZONE, Signal.RENT_FAR_ABOVE_ZONE})
+
+
 # --- searches ---
 
 
@@ -195,7 +208,20 @@ def summary_of(search: Search, language: Language) -> str:
     parts += [getattr(said.offering, search.offering)] if search.offering else []
     parts += [", ".join(getattr(said.property_type, each) for each in sorted(search.property_types))]
     parts += [", ".join(getattr(said.feature, each) for each in sorted(search.features))]
+    parts += [_commute_in(each, said, language) for each in search.commutes]
     return " · ".join(filter(None, parts))
+
+
+def _commute_in(commute: Commute, said: Said, language: Language) -> str:
+    """`fino a 30 min, 8 km da Ufficio`."""
+    limits = [
+        said.commute.minutes.format(minutes=commute.minutes) if commute.minutes else "",
+        said.commute.km.format(km=number_of(commute.max_distance_m / 1000, language)) if commute.max_distance_m else "",
+    ]
+    to = commute.to
+    place = commute.label or centre_name(to.latitude, to.longitude) or f"{to.latitude:.4f}, {to.longitude:.4f}"
+    limit = said.range.to.format(high=listed([each for each in limits if each]))
+    return str(said.commute.summary.format(limit=limit, place=place))
 
 
 def _rent_in(search: Search, language: Language) -> str:

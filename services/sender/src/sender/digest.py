@@ -110,7 +110,7 @@ def _worth(entry: Entry) -> tuple[bool, int, int, float]:
     card = entry.card
     monthly = card.rent.amount_cents if card.rent and card.rent.per is RentUnit.MONTH else None
     per_m2 = monthly / card.area_m2 if monthly is not None and card.area_m2 else float("inf")
-    return entry.reason is Reason.WITHDRAWN, len(card.flags), len(_unknown(entry)), per_m2
+    return entry.reason is Reason.WITHDRAWN, len(card.flags) + len(card.signals), len(_unknown(entry)), per_m2
 
 
 def _ids(entries: Sequence[Entry]) -> tuple[UUID, ...]:
@@ -217,10 +217,12 @@ def _spese(card: Card, language: Language) -> str:
 
 def _doubts(entry: Entry, words: Wording) -> str:
     unknown = ", ".join(words.criteria[criterion] for criterion in _unknown(entry))
-    flags = ", ".join(words.flags[flag] for flag in entry.card.flags if flag in words.flags)
+    card = entry.card
+    doubts = [words.flags[flag] for flag in card.flags if flag in words.flags]
+    doubts += [words.signals[signal] for signal in card.signals]
     said = (
         words.unknown.format(criteria=unknown) if unknown else "",
-        words.doubtful.format(flags=flags) if flags else "",
+        words.doubtful.format(flags=", ".join(doubts)) if doubts else "",
     )
     return " · ".join(filter(None, said))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.events import DirectPurpose, Language
-from common.listing import ListingFlag, Offering, PropertyType
+from common.listing import ListingFlag, Offering, PropertyType, Signal
 from common.search import Criterion
 
 Plural = Mapping[str, str]
@@ -39,6 +39,7 @@ class Wording:
     offerings: Mapping[Offering, str]
     criteria: Mapping[Criterion, str]
     flags: Mapping[ListingFlag, str]
+    signals: Mapping[Signal, str]
     direct: Mapping[DirectPurpose, str]
     reference: str
 
@@ -95,6 +96,8 @@ ITALIAN: Final = Wording(
         Criterion.ENERGY_CLASS: "classe energetica",
         Criterion.ADVERTISER: "inserzionista",
         Criterion.AVAILABILITY: "disponibilità",
+        Criterion.COMMUTE: "tragitto",
+        Criterion.SIGNALS: "segnali",
         Criterion.KEYWORDS_WANTED: "parole cercate",
         Criterion.KEYWORDS_UNWANTED: "parole escluse",
     },
@@ -105,6 +108,11 @@ ITALIAN: Final = Wording(
         ListingFlag.RENT_NOT_MONTHLY: "canone non mensile",
         ListingFlag.COMUNE_UNKNOWN: "comune",
         ListingFlag.AREA_IMPLAUSIBLE: "superficie",
+    },
+    signals={
+        Signal.RENT_FAR_BELOW_ZONE: "canone molto sotto la zona (Agenzia Entrate – OMI, 2018)",
+        Signal.RENT_FAR_ABOVE_ZONE: "canone molto sopra la zona (Agenzia Entrate – OMI, 2018)",
+        Signal.SCAM_SIGNS: "⚠️ possibile truffa: non pagare prima di una visita",
     },
     direct={
         DirectPurpose.TEST: "✅ Messaggio di prova: gli avvisi arriveranno qui.",
@@ -170,6 +178,8 @@ ENGLISH: Final = Wording(
         Criterion.ENERGY_CLASS: "energy class",
         Criterion.ADVERTISER: "advertiser",
         Criterion.AVAILABILITY: "availability",
+        Criterion.COMMUTE: "commute",
+        Criterion.SIGNALS: "signals",
         Criterion.KEYWORDS_WANTED: "wanted words",
         Criterion.KEYWORDS_UNWANTED: "unwanted words",
     },
@@ -180,6 +190,11 @@ ENGLISH: Final = Wording(
         ListingFlag.RENT_NOT_MONTHLY: "rent not by the month",
         ListingFlag.COMUNE_UNKNOWN: "comune",
         ListingFlag.AREA_IMPLAUSIBLE: "size",
+    },
+    signals={
+        Signal.RENT_FAR_BELOW_ZONE: "rent far below its zone (Agenzia Entrate – OMI, 2018)",
+        Signal.RENT_FAR_ABOVE_ZONE: "rent far above its zone (Agenzia Entrate – OMI, 2018)",
+        Signal.SCAM_SIGNS: "⚠️ signs of a scam: pay nothing before a visit",
     },
     direct={
         DirectPurpose.TEST: "✅ Test message: your alerts will arrive here.",
@@ -245,6 +260,8 @@ RUSSIAN: Final = Wording(
         Criterion.ENERGY_CLASS: "энергокласс",
         Criterion.ADVERTISER: "кто сдаёт",
         Criterion.AVAILABILITY: "когда свободно",
+        Criterion.COMMUTE: "дорога",
+        Criterion.SIGNALS: "признаки",
         Criterion.KEYWORDS_WANTED: "нужные слова",
         Criterion.KEYWORDS_UNWANTED: "лишние слова",
     },
@@ -255,6 +272,11 @@ RUSSIAN: Final = Wording(
         ListingFlag.RENT_NOT_MONTHLY: "цена не за месяц",
         ListingFlag.COMUNE_UNKNOWN: "коммуна",
         ListingFlag.AREA_IMPLAUSIBLE: "площадь",
+    },
+    signals={
+        Signal.RENT_FAR_BELOW_ZONE: "цена намного ниже зоны (Agenzia Entrate – OMI, 2018)",
+        Signal.RENT_FAR_ABOVE_ZONE: "цена намного выше зоны (Agenzia Entrate – OMI, 2018)",
+        Signal.SCAM_SIGNS: "⚠️ похоже на мошенничество: не платите до осмотра",
     },
     direct={
         DirectPurpose.TEST: "✅ Пробное сообщение: уведомления будут приходить сюда.",

@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+from common.geo import cell_of
 from common.listing import (
     AdvertiserKind,
+    Appraisal,
     ContractType,
     EnergyClass,
     Feature,
     Floor,
     FloorKind,
     Furnishing,
+    Journey,
     Listing,
     ListingStatus,
     Offering,
@@ -24,9 +27,13 @@ from common.listing import (
     PropertyType,
     Rent,
     RentUnit,
+    Signal,
     SpeseTerm,
+    TravelMode,
 )
+from common.rules import DESTINATION_DEGREES
 from common.search import (
+    Commute,
     Criterion,
     FloorWish,
     InCircle,
@@ -64,6 +71,29 @@ rents = st.builds(
     spese=st.sampled_from(SpeseTerm),
 )
 
+DUOMO = Position(latitude=45.4642, longitude=9.19)
+
+journeys = st.builds(
+    Journey,
+    to=st.just(cell_of(DUOMO, DESTINATION_DEGREES)),
+    by=st.sampled_from(TravelMode),
+    seconds=st.none() | st.integers(0, 3600),
+)
+
+appraisals = st.builds(
+    Appraisal,
+    signals=st.lists(st.sampled_from(Signal), unique=True, max_size=2).map(tuple),
+    journeys=st.lists(journeys, unique_by=lambda journey: journey.by, max_size=3).map(tuple),
+)
+
+commutes = st.builds(
+    Commute,
+    to=st.just(DUOMO) | positions,
+    by=st.sampled_from(TravelMode),
+    minutes=st.integers(5, 60),
+    max_distance_m=st.none() | st.integers(1000, 20_000),
+)
+
 floors = st.builds(Floor, kind=st.sampled_from(FloorKind), number=st.none() | st.integers(-1, 9))
 
 
@@ -93,6 +123,7 @@ LISTING_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "energy_class": st.none() | st.sampled_from(EnergyClass),
     "available_from": st.none() | st.dates(dt.date(2026, 9, 1), dt.date(2027, 6, 1)),
     "advertiser": st.none() | st.sampled_from(AdvertiserKind),
+    "appraisal": appraisals,
 }
 
 
@@ -190,6 +221,8 @@ def restrictions_near(listing: Listing) -> dict[str, st.SearchStrategy[Any]]:
         "energy_class": st.sampled_from((listing.energy_class or EnergyClass.D, EnergyClass.F, EnergyClass.A1)),
         "advertiser": st.just(listing.advertiser) | st.sampled_from(AdvertiserKind),
         "available_by": st.dates(dt.date(2026, 9, 1), dt.date(2027, 9, 1)),
+        "commutes": st.lists(commutes, min_size=1, max_size=2).map(tuple),
+        "signals_unwanted": _nonempty(st.sampled_from(Signal)),
         "keywords_wanted": st.lists(st.sampled_from(KEYWORDS), max_size=2).map(tuple),
         "keywords_unwanted": st.lists(st.sampled_from(KEYWORDS), max_size=1).map(tuple),
     }

@@ -21,10 +21,14 @@ from common.listing import (
     Feature,
     FloorKind,
     Furnishing,
+    Position,
     PropertyType,
+    Signal,
+    TravelMode,
 )
 from common.search import (
     Alert,
+    Commute,
     Criterion,
     InCircle,
     InComune,
@@ -37,11 +41,12 @@ from common.search import (
 )
 
 RANGES: Final = ("rooms", "bedrooms", "bathrooms", "area_m2")
-SETS: Final = ("contracts", "property_types", "furnishing", "features")
+SETS: Final = ("contracts", "property_types", "furnishing", "features", "signals_unwanted")
 CHOICES: Final = ("offering", "energy_class", "advertiser", "available_by")
 LISTS: Final = ("keywords_wanted", "keywords_unwanted", "sources")
-ALWAYS_KNOWN: Final = frozenset({Criterion.STATUS, Criterion.SOURCE})
-"""What every listing says: the form keeps what a program has decided about them, and asks nobody."""
+MOST_COMMUTES: Final = 3
+ALWAYS_KNOWN: Final = frozenset({Criterion.STATUS, Criterion.SOURCE, Criterion.SIGNALS})
+"""What is known of every listing: the form keeps what a program has decided about them, and asks nobody."""
 
 
 class PlaceKind(StrEnum):
@@ -61,6 +66,8 @@ KINDS: Final[Mapping[str, type[StrEnum]]] = {
     "contracts": ContractType,
     "energy_class": EnergyClass,
     "advertiser": AdvertiserKind,
+    "signals_unwanted": Signal,
+    "commute_by": TravelMode,
     "alerts": Alert,
 }
 """What can be chosen in a field."""
@@ -68,12 +75,23 @@ KINDS: Final[Mapping[str, type[StrEnum]]] = {
 _MORE: Final = (
     *("bedrooms_min", "bedrooms_max", "bathrooms_min", "bathrooms_max", "floor_kinds", "floor_min", "floor_max"),
     *("contracts", "energy_class", "advertiser", "available_by", "deposit_max", *LISTS),
+    *("commute_to", "signals_unwanted"),
 )
 """Fields that are folded away until they are used."""
 
 
 def uses_more(form: Form) -> bool:
-    return any(form.value(name) or name in form.faults for name in _MORE)
+    return any(form.value(name) or name in form.faults for name in _MORE) or any(map(_is_of_commute, form.faults))
+
+
+def _is_of_commute(name: str) -> bool:
+    return name.startswith("commute_")
+
+
+def commute_rows(form: Form) -> int:
+    """How many are shown: what is filled in, and one to fill in."""
+    filled = sum(1 for index in range(form.count("commute_to")) if form.at("commute_to", index))
+    return min(MOST_COMMUTES, max(filled + 1, form.count("commute_to")))
 
 
 def decides_unknown(form: Form) -> bool:
@@ -94,6 +112,7 @@ def draft_of(form: Form, said: Said) -> SubscriptionDraft | Form:
             "rent": _rent(form),
             "deposit_max_cents": _cents(form.value("deposit_max")),
             "floor": _floor(form),
+            "commutes": [commute for _, commute in _commutes(form)],
             "unknown": {each: policy for each in Criterion if (policy := form.value(f"unknown_{each}"))},
             **{name: _range(form, name) for name in RANGES},
             **{name: form.all(name) for name in SETS},
@@ -104,7 +123,7 @@ def draft_of(form: Form, said: Said) -> SubscriptionDraft | Form:
     try:
         return SubscriptionDraft.model_validate(sent, context={COMUNI: Comuni.load()})
     except ValidationError as error:
-        return form.refused(faults_of(error, said, {**_FIELDS, **_place_fields(form)}))
+        return form.refused(faults_of(error, said, {**_FIELDS, **_place_fields(form), **_commute_fields(form)}))
 
 
 def _places(form: Form) -> Iterator[dict[str, Any]]:
@@ -159,6 +178,23 @@ def _metres(km: str) -> object:
         return round(float(km.replace(",", ".")) * 1000)
     except (ValueError, OverflowError):
         return km or None
+
+
+def _commutes(form: Form) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What stands in the rows that are filled in, with their numbers."""
+    for row in range(form.count("commute_to")):
+        if where := form.at("commute_to", row):
+            km = form.at("commute_km", row)
+            yield (
+                row,
+                {
+                    "to": _centre(where),
+                    "label": form.at("commute_label", row),
+                    "by": form.at("commute_by", row) or TravelMode.TRANSIT,
+                    "minutes": form.at("commute_minutes", row) or None,
+                    "max_distance_m": _metres(km) if km else None,
+                },
+            )
 
 
 def _ring(kept: str) -> object:
@@ -242,6 +278,15 @@ def _place_fields(form: Form) -> dict[tuple[str, ...], str]:
     return fields
 
 
+def _commute_fields(form: Form) -> dict[tuple[str, ...], str]:
+    fields: dict[tuple[str, ...], str] = {}
+    for number, (row, _) in enumerate(_commutes(form)):
+        at = ("search", "commutes", str(number))
+        fields |= {at: f"commute_minutes_{row}", (*at, "max_distance_m"): f"commute_km_{row}"}
+        fields |= {(*at, name): f"commute_{name}_{row}" for name in ("to", "label", "by")}
+    return fields
+
+
 # --- from a saved search to the form ---
 
 
@@ -256,6 +301,7 @@ def form_of(subscription: Subscription) -> Form:
         "drop_euros": _one(_euros(subscription.price_drop.cents or None)),
         "deposit_max": _one(_euros(search.deposit_max_cents)),
         **_place_rows(search.places),
+        **_commute_columns(search.commutes),
         **{name: sorted(getattr(search, name)) for name in SETS},
         **{name: _one(getattr(search, name)) for name in CHOICES},
         **{name: [join(getattr(search, name))] for name in LISTS},
@@ -300,10 +346,27 @@ def _place_row(place: Place) -> tuple[str, str, str, str]:
             province = Comuni.load().province(code)
             return PlaceKind.PROVINCE, province.name if province else code, "", ""
         case InCircle(centre=centre, radius_m=radius_m):
-            name = centre_name(centre.latitude, centre.longitude) or f"{centre.latitude}, {centre.longitude}"
-            return PlaceKind.CIRCLE, name, "", f"{radius_m / 1000:.3f}".rstrip("0").rstrip(".")
+            return PlaceKind.CIRCLE, _point(centre), "", _kilometres(radius_m)
         case InPolygon(ring=ring):
             return PlaceKind.POLYGON, json.dumps([point.model_dump() for point in ring]), "", ""
+
+
+def _commute_columns(commutes: Iterable[Commute]) -> dict[str, list[str]]:
+    return {
+        "commute_to": [_point(each.to) for each in commutes],
+        "commute_label": [each.label for each in commutes],
+        "commute_by": [each.by for each in commutes],
+        "commute_minutes": [str(each.minutes or "") for each in commutes],
+        "commute_km": [_kilometres(each.max_distance_m) for each in commutes],
+    }
+
+
+def _point(point: Position) -> str:
+    return centre_name(point.latitude, point.longitude) or f"{point.latitude}, {point.longitude}"
+
+
+def _kilometres(metres: int | None) -> str:
+    return "" if metres is None else f"{metres / 1000:.3f}".rstrip("0").rstrip(".")
 
 
 def comune_name(code: str) -> str:

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.pages.forms import Form, Sent
-from api.pages.search_form import ALWAYS_KNOWN, KINDS, NEW, decides_unknown, draft_of, form_of, uses_more
+from api.pages.search_form import ALWAYS_KNOWN, KINDS, NEW, commute_rows, decides_unknown, draft_of, form_of, uses_more
 from api.pages.visits import Member, SignedIn
 from api.problems import unknown
 from api.subscriptions import TooManySubscriptions
@@ -114,6 +114,7 @@ def _page(member: Member, form: Form, search: Subscription | None) -> Response:
         kinds=KINDS,
         kept=[name for each in ALWAYS_KNOWN if form.value(name := f"unknown_{each}")],
         policies=POLICIES,
+        commute_rows=commute_rows(form),
         uses_more=uses_more(form),
         decides_unknown=decides_unknown(form),
     )
