@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import httpx
@@ -16,6 +17,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from faststream import AckPolicy
+from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 
 from common.events import (
@@ -27,8 +29,11 @@ from common.events import (
     RecipientSaved,
 )
 from common.kafka import (
+    LARGEST_BATCH,
     LARGEST_EVENT,
+    SLICES_IN_FLIGHT,
     BackOff,
+    Compression,
     Encoded,
     EventTooLargeError,
     Foreign,
@@ -36,6 +41,7 @@ from common.kafka import (
     LineStoppedError,
     Publisher,
     Reader,
+    Ready,
     Received,
     Records,
     at_once,
@@ -155,6 +161,62 @@ async def test_a_refused_record_does_not_spoil_the_publisher(publisher: Publishe
         await publisher.publish_encoded([too_large])
     await asyncio.gather(*(publisher.publish(topics.listings, [listing(1)]) for _ in range(5)))
     assert len(await records_of(kafka, topics.listings)) == 6
+
+
+def ready(number: int, size: int = 100) -> Ready:
+    return f"key {number}".encode(), number.to_bytes(4) + bytes(size), [("ce_id", str(number).encode())]
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+async def test_slices_arrive_in_their_partitions_and_in_their_order(
+    kafka: str, topics: Topics, compression: Compression
+) -> None:
+    """Also where a slice is more than one batch of a partition."""
+    topic = topics.notifications
+    numbers = itertools.count()
+    slices = [
+        [[ready(next(numbers), LARGEST_BATCH // 100) for _ in range(each)] for each in sizes]
+        for sizes in ([250, 0, 1, 0, 3, 120], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 201])
+    ]
+    async with Publisher.connected(kafka, "tests", compression=compression) as publisher:
+        assert await publisher.partitions_of(topic) == len(slices[0])
+        await publisher.publish_slices(topic, slices, each_within_s=10)
+    records = await records_of(kafka, topic)
+    for partition in range(topic.partitions):
+        arrived = [(each.key, each.value, list(each.headers)) for each in records if each.partition == partition]
+        assert arrived == [each for slice_ in slices for each in slice_[partition]]
+
+
+async def test_a_slice_is_made_when_nearly_all_before_it_are_acknowledged(publisher: Publisher, topics: Topics) -> None:
+    topic, per_slice = topics.notifications, 50
+    outstanding = []
+
+    def acknowledged() -> float:
+        return REGISTRY.get_sample_value("itarent_events_published_total", {"topic": topic.name}) or 0
+
+    def slices() -> Iterator[list[list[Ready]]]:
+        for made in range(10):
+            outstanding.append(made - acknowledged() / per_slice)
+            yield [[ready(number) for number in range(per_slice)]]
+
+    await publisher.publish_slices(topic, slices(), each_within_s=10)
+    assert acknowledged() == 10 * per_slice
+    assert max(outstanding) == SLICES_IN_FLIGHT
+
+
+async def test_a_refused_slice_does_not_spoil_the_publisher(publisher: Publisher, kafka: str, topics: Topics) -> None:
+    topic = topics.notifications
+    slices = [[[ready(1)]], [[ready(2, 1_200_000)]], [[ready(3)]]]
+    with pytest.raises(MessageSizeTooLargeError):
+        await publisher.publish_slices(topic, slices, each_within_s=10)
+    await publisher.publish_slices(topic, [[[ready(4)]], [[ready(5)]]], each_within_s=10)
+    assert [each.key for each in await records_of(kafka, topic)][-2:] == [b"key 4", b"key 5"]
+
+
+async def test_who_publishes_slices_does_not_wait_for_ever(publisher: Publisher, topics: Topics) -> None:
+    nowhere = dataclasses.replace(topics.notifications, name=f"{topics.namespace}.nowhere")
+    with pytest.raises(TimeoutError):
+        await publisher.publish_slices(nowhere, [[[ready(1)]]], each_within_s=0.2)
 
 
 async def test_topics_may_be_created_again(kafka: str, topics: Topics) -> None:

@@ -217,11 +217,14 @@ class NotificationRequested(Event):
 
 
 def notification_id_of(flat_id: UUID, user_id: UUID, reason: Reason, listing: Listing) -> UUID:
-    """The id under which a user is told once: a drop, a withdrawal or a return may recur with another version."""
-    what = f"notification/{flat_id}/{user_id}/{reason}"
-    if reason is not Reason.NEW:
-        what += f"/{listing.listing_id}/{listing.version}"
-    return uuid5(NAMESPACE, what)
+    """The id under which a user is told once."""
+    return uuid5(NAMESPACE, notification_name(flat_id, user_id, reason, listing))
+
+
+def notification_name(flat_id: UUID, user_id: UUID, reason: Reason, listing: Listing) -> str:
+    """What a notification's id is derived from: a drop, a withdrawal or a return may recur with another version."""
+    name = f"notification/{flat_id}/{user_id}/{reason}"
+    return name if reason is Reason.NEW else f"{name}/{listing.listing_id}/{listing.version}"
 
 
 class DirectPurpose(StrEnum):

@@ -5,16 +5,20 @@ import collections
 import contextlib
 import copy
 import datetime as dt
+import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
 from faststream import BaseMiddleware, Context
 from faststream._internal.types import CustomCallable  # with a looser type every subscriber would count as untyped
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -31,6 +35,12 @@ log = structlog.get_logger()
 CONTENT_TYPE: Final = "application/json"
 LARGEST_EVENT: Final = 1_000_000  # bytes; the topics' limit, 1 MiB, counts keys and headers too
 FLUSHED_WITHIN_S: Final = 5.0
+
+LARGEST_BATCH: Final = 768 * 1024
+"""Bytes, before it is compressed: a slice of notifications goes in one batch to each partition."""
+
+SLICES_IN_FLIGHT: Final = 2
+"""While Kafka takes them, the next is made."""
 
 events_published = Counter("itarent_events_published_total", "Events acknowledged by Kafka", ["topic"])
 events_consumed = Counter("itarent_events_consumed_total", "Records read, whatever became of them", ["topic"])
@@ -49,6 +59,12 @@ class Encoded:
     key: str
     value: bytes | None
     headers: Mapping[str, str]
+
+
+Ready = tuple[bytes, bytes, list[tuple[str, bytes]]]
+"""Key, value and headers of a record whose partition is known, as the client takes them."""
+
+Compression = Literal["zstd"] | None
 
 
 class EventTooLargeError(Exception):
@@ -92,17 +108,23 @@ class Publisher:
     While Kafka is away it waits, for ever: who cannot wait sets a timeout.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, bootstrap_servers: str, source: str) -> None:
+    def __init__(
+        self, producer: AIOKafkaProducer, bootstrap_servers: str, source: str, compression: Compression = None
+    ) -> None:
         self._producer = producer
         self._bootstrap_servers = bootstrap_servers
+        self._compression = compression
         self._renewal = asyncio.Lock()
         self.source = source
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connected(cls, bootstrap_servers: str, source: str) -> AsyncIterator["Publisher"]:
+    async def connected(
+        cls, bootstrap_servers: str, source: str, *, compression: Compression = None
+    ) -> AsyncIterator["Publisher"]:
         """A publisher for the life of a process; `source` names the service in `ce_source`."""
-        publisher = cls(await _started_producer(bootstrap_servers, source), bootstrap_servers, source)
+        producer = await _started_producer(bootstrap_servers, source, compression)
+        publisher = cls(producer, bootstrap_servers, source, compression)
         try:
             yield publisher
         finally:
@@ -138,14 +160,93 @@ class Publisher:
         for topic, count in collections.Counter(record.topic for record in records).items():
             events_published.labels(topic).inc(count)
 
+    async def partitions_of(self, topic: Topic) -> int:
+        """How many partitions a topic has."""
+        return len(await self._producer.partitions_for(topic.name))
+
+    async def publish_slices(
+        self, topic: Topic, slices: Iterable[Sequence[Sequence[Ready]]], *, each_within_s: float
+    ) -> None:
+        """Publish records that are ready, slice by slice; in each they stand by their partition.
+
+        A slice is asked for when Kafka has acknowledged all but the latest ones, so no more than a few are held in
+        memory, and the event loop has its turn between two. After an error as `publish_encoded`.
+
+        Raises:
+            TimeoutError: Kafka took longer than `each_within_s` seconds for one.
+        """
+        producer = self._producer
+        sent: collections.deque[_Sent] = collections.deque()
+        try:
+            for records in slices:
+                async with asyncio.timeout(each_within_s):
+                    if len(sent) == SLICES_IN_FLIGHT:
+                        await _acknowledged(topic, sent)
+                    sent.append(await _send(producer, topic, records))
+                await asyncio.sleep(0)
+            while sent:
+                async with asyncio.timeout(each_within_s):
+                    await _acknowledged(topic, sent)
+        except KafkaError:
+            await self._renew(producer)
+            raise
+        finally:
+            _give_up(sent)
+
     async def _renew(self, refused: AIOKafkaProducer) -> None:
         """Replace a producer that Kafka refused a batch: it counts the batch's sequence numbers as used, and Kafka
         would therefore refuse everything that it sends to that partition from now on.
         """
         async with self._renewal:
             if self._producer is refused:
-                self._producer = await _started_producer(self._bootstrap_servers, self.source)
+                self._producer = await _started_producer(self._bootstrap_servers, self.source, self._compression)
                 await _stop(refused)
+
+
+class _Sent(NamedTuple):
+    """A slice that Kafka may not have acknowledged yet."""
+
+    records: int
+    acknowledgement: asyncio.Future[list[RecordMetadata]]
+
+
+async def _send(producer: AIOKafkaProducer, topic: Topic, records: Sequence[Sequence[Ready]]) -> _Sent:
+    # The client takes one batch of a partition at a time: the first of each go together, then the second of each.
+    batches = [list(_batches(producer, each)) for each in records]
+    acknowledgements = [
+        await producer.send_batch(batch, topic.name, partition=partition)
+        for in_turn in itertools.zip_longest(*batches)
+        for partition, batch in enumerate(in_turn)
+        if batch
+    ]
+    return _Sent(sum(map(len, records)), asyncio.gather(*acknowledgements))
+
+
+def _batches(producer: AIOKafkaProducer, records: Sequence[Ready]) -> Iterator[BatchBuilder]:
+    """The records of one partition, in as few batches as they fit into."""
+    now_ms = int(time.time() * 1000)
+    batch = producer.create_batch()
+    for key, value, headers in records:
+        if batch.append(timestamp=now_ms, key=key, value=value, headers=headers) is None:
+            yield batch
+            batch = producer.create_batch()
+            batch.append(timestamp=now_ms, key=key, value=value, headers=headers)
+    if batch.record_count():
+        batch.close()
+        yield batch
+
+
+async def _acknowledged(topic: Topic, sent: collections.deque[_Sent]) -> None:
+    """Wait for the first of them, which leaves the queue when Kafka has it."""
+    await sent[0].acknowledgement
+    events_published.labels(topic.name).inc(sent.popleft().records)
+
+
+def _give_up(sent: Iterable[_Sent]) -> None:
+    for each in sent:
+        if each.acknowledgement.done() and not each.acknowledgement.cancelled():
+            each.acknowledgement.exception()  # looked at, or asyncio would complain that nobody has
+        each.acknowledgement.cancel()
 
 
 def _exact(record: Encoded) -> Exact:
@@ -153,13 +254,14 @@ def _exact(record: Encoded) -> Exact:
     return Exact(record.topic, record.key.encode(), record.value, headers)
 
 
-async def _started_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
+async def _started_producer(bootstrap_servers: str, client_id: str, compression: Compression) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
-        max_batch_size=256 * 1024,
+        compression_type=compression,
+        max_batch_size=LARGEST_BATCH,
         max_request_size=LARGEST_DEAD_LETTER,
     )
     try:
