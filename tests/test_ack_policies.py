@@ -12,6 +12,7 @@ from faststream import AckPolicy
 from faststream.kafka.subscriber.usecase import BatchSubscriber, LogicSubscriber
 
 from common.kafka import make_broker
+from common.shards import EVERYBODY
 from common.topics import Topics
 
 SERVICES = Path(__file__).parents[1] / "services"
@@ -23,7 +24,7 @@ def subscribers_of(service: str) -> list[LogicSubscriber[Any]]:
     """The subscribers that a service declares, without what they would work with: none of them is started."""
     subscribe = importlib.import_module(f"{service}.handlers").subscribe
     broker = make_broker("nowhere:9092", service)
-    given = {"broker": broker, "topics": TOPICS, "instance_id": "one"}
+    given = {"broker": broker, "topics": TOPICS, "instance_id": "one", "shard": EVERYBODY}
     subscribe(**{name: given.get(name) for name in inspect.signature(subscribe).parameters})
     return [subscriber for subscriber in broker.subscribers if isinstance(subscriber, LogicSubscriber)]
 

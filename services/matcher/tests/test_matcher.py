@@ -1,10 +1,12 @@
 """The matcher as it runs: listings and searches in, notifications out, on a real Kafka and a real PostgreSQL."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
@@ -18,7 +20,9 @@ from common.events import ListingPublished, NotificationRequested, Reason, Subsc
 from common.kafka import Encoded, Publisher, tombstone
 from common.listing import Listing, ListingStatus
 from common.search import Alert, Subscription, SubscriptionStatus
+from common.shards import Shard
 from common.topics import Topics
+from matcher.layout import NoCommonShardsError, NotLevelError, StillRunningError
 from matcher.main import matching
 from matcher.searches import Searches, TopicMissingError
 from matcher.settings import Settings
@@ -70,6 +74,12 @@ class World:
         events = [NotificationRequested.model_validate_json(each.value) for each in records]
         assert [each.key.decode() for each in records] == [event.key for event in events]
         return events
+
+    async def so_many(self, count: int) -> list[NotificationRequested]:
+        """The notifications, when there are so many."""
+        notifications = await self.notifications()
+        assert len(notifications) == count
+        return notifications
 
     async def told(self, *reasons: Reason, within_seconds: float = 10.0) -> list[NotificationRequested]:
         """The notifications, when they are for these reasons."""
@@ -255,6 +265,85 @@ async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: S
     assert sum(await _committed(settings)) == 1
 
 
+# --- shards ----------------------------------------------------------------------------------------------------------
+
+
+def shards_of(settings: Settings, of: int) -> list[Settings]:
+    return [settings.model_copy(update={"matcher_shard": each.number, "matcher_shards": of}) for each in Shard.all(of)]
+
+
+@contextlib.asynccontextmanager
+async def matching_as(all_shards: Iterable[Settings]) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for each in all_shards:
+            await stack.enter_async_context(matching(each))
+        yield
+
+
+async def test_every_user_is_told_by_one_shard(settings: Settings, world: World) -> None:
+    users = [UUID(int=number) for number in range(30)]
+    await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in users))
+    async with matching_as(shards_of(settings, 3)):
+        await world.offer(*flats(range(4)))
+        notifications = await world.told(*[Reason.NEW] * 120)
+    assert len({(each.user_id, each.flat_id) for each in notifications}) == 120
+    assert len({each.flat_id for each in notifications}) == 4
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 4), (4, 1, 3), (2, 6, 3)])
+async def test_another_number_of_shards_begins_where_the_last_one_ended(
+    settings: Settings, world: World, numbers: tuple[int, int, int]
+) -> None:
+    """Nobody is told again, nobody who came later is told of old flats, and nothing that comes meanwhile is missed."""
+    before, between, after = (shards_of(settings, of) for of in numbers)
+    early, late = ([UUID(int=number) for number in numbers] for numbers in (range(12), range(12, 24)))
+    await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in early))
+    async with matching_as(before):
+        await world.offer(*flats(range(5)))
+        await world.told(*[Reason.NEW] * 60)
+    await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in late))
+    await world.offer(flats([5])[0])
+    async with matching_as(between):
+        await world.told(*[Reason.NEW] * 84)
+        await world.offer(flats([0])[0].model_copy(update={"version": 2, "title": "Come nuovo"}), flats([6])[0])
+        await world.told(*[Reason.NEW] * 108)
+    await _commit_offsets(settings, after, 0)  # of an earlier time with as many shards: they mean nothing now
+    async with matching_as(after):
+        await world.offer(flats([0])[0].model_copy(update={"version": 3, "rent": monthly(500)}))
+        notifications = await eventually(lambda: world.so_many(108 + 24))
+    assert Counter(each.reason for each in notifications) == {Reason.NEW: 108, Reason.PRICE_DROP: 24}
+    assert len({each.notification_id for each in notifications}) == len(notifications)
+    assert {sum(await _committed(each)) for each in after} == {9}
+
+
+async def test_shards_of_another_number_do_not_start_while_those_before_run(settings: Settings, world: World) -> None:
+    await world.search(make_subscription())
+    await world.offer(make_listing())
+    async with matching(settings):
+        await world.told(Reason.NEW)
+        with pytest.raises(StillRunningError, match="Stop them"):
+            await matching(shards_of(settings, 2)[0]).__aenter__()
+    async with matching_as(shards_of(settings, 2)):
+        with pytest.raises(StillRunningError, match=r"matcher-1-of-2, .*matcher-2-of-2"):
+            await matching(settings).__aenter__()
+
+
+async def test_shards_that_do_not_know_the_same_do_not_become_one(
+    settings: Settings, world: World, database: Database
+) -> None:
+    await world.search(make_subscription())
+    async with matching_as(shards_of(settings, 2)):
+        await world.offer(make_listing())
+        await world.told(Reason.NEW)
+    administrator = await asyncpg.connect(database.admin_url)
+    await administrator.execute("DELETE FROM matcher.known WHERE shard = 1")
+    await administrator.close()
+    with pytest.raises(NotLevelError, match="publish nothing"):
+        await matching(settings).__aenter__()
+    with pytest.raises(NoCommonShardsError, match="by way of 1"):
+        await matching(shards_of(settings, 3)[0]).__aenter__()
+
+
 async def _forget(database: Database) -> None:
     administrator = await asyncpg.connect(database.admin_url)
     await administrator.execute("TRUNCATE matcher.known, matcher.versions")
@@ -262,8 +351,13 @@ async def _forget(database: Database) -> None:
 
 
 async def _rewind(settings: Settings) -> None:
-    async with _as_the_group(settings) as consumer:
-        await consumer.commit({partition: OffsetAndMetadata(0, "") for partition in _partitions(settings)})
+    await _commit_offsets(settings, [settings], 0)
+
+
+async def _commit_offsets(settings: Settings, groups: Iterable[Settings], offset: int) -> None:
+    for group in groups:
+        async with _as_the_group(group) as consumer:
+            await consumer.commit({partition: OffsetAndMetadata(offset, "") for partition in _partitions(settings)})
 
 
 async def _committed(settings: Settings) -> Sequence[int]:
@@ -274,7 +368,7 @@ async def _committed(settings: Settings) -> Sequence[int]:
 def _as_the_group(settings: Settings) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
-        group_id=settings.topics.group("matcher"),
+        group_id=settings.topics.group(settings.shard.service),
         enable_auto_commit=False,
     )
     consumer.assign(_partitions(settings))

@@ -11,10 +11,11 @@ import pytest
 from common.events import NotificationRequested
 from common.listing import Listing, ListingStatus
 from common.postgres import CONNECTION_LOST, open_pool
+from common.shards import Shard
 from matcher.announcements import announcements
 from matcher.difference import Change, Origin, Published
 from matcher.index import Index
-from matcher.store import Store
+from matcher.store import Store, SupersededError
 from testkit.factories import NOW, make_listing, make_subscription, monthly
 from testkit.servers import Database
 
@@ -194,6 +195,52 @@ async def test_an_instance_that_loses_its_flats_fails_before_it_commits_offsets(
     with pytest.raises(CONNECTION_LOST):
         await lose_the_connection()
     assert len(await take(store, batch)) == 1
+
+
+async def test_an_instance_whose_flats_are_given_up_stops_what_it_is_doing(store: Store, database: Database) -> None:
+    batch = published(make_listing())
+
+    async def be_given_up() -> None:
+        async with store.holding(await store.flats_of(batch)):
+            administrator = await asyncpg.connect(database.admin_url)
+            await administrator.execute(_CUT)
+            await administrator.close()
+            await asyncio.Event().wait()
+
+    (ended,), _ = await asyncio.wait([asyncio.create_task(be_given_up())], timeout=10)
+    assert isinstance(ended.exception(), (TimeoutError, *CONNECTION_LOST))
+    assert len(await take(store, batch)) == 1
+
+
+async def test_a_version_that_is_late_in_another_block_does_not_hide_the_later_one(
+    store: Store, pool: asyncpg.Pool
+) -> None:
+    """As when an instance was frozen, and another one has gone on."""
+    for number in range(10):
+        numbers = range(number * 20, number * 20 + 20)
+        early, late = (
+            published(*(make_listing(listing_id=f"casa.it:{each}", area_m2=area, version=version) for each in numbers))
+            for version, area in ((1, 50), (2, 60))
+        )
+        await asyncio.gather(store.flats_of(early), store.flats_of(late))
+    assert await rows(pool, "SELECT DISTINCT version, block FROM advertisements") == [(2, "015146/60/2")]
+
+
+async def test_what_one_shard_knows_another_does_not(pool: asyncpg.Pool) -> None:
+    """A flat is the same one for all of them."""
+    await pool.execute("UPDATE layout SET shards = 2")
+    one, two = (Store(pool, shard) for shard in Shard.all(2))
+    batch = published(make_listing())
+    (first,), (second,) = await asyncio.gather(take(one, batch), take(two, batch))
+    assert first.flat_id == second.flat_id
+    assert await take(one, batch) == await take(two, batch) == []
+    assert await rows(pool, "SELECT shard, shards FROM versions ORDER BY shard") == [(1, 2), (2, 2)]
+
+
+async def test_a_shard_of_a_layout_that_is_no_more_can_record_nothing(store: Store, pool: asyncpg.Pool) -> None:
+    await pool.execute("UPDATE layout SET shards = 2")
+    with pytest.raises(SupersededError, match="another number of shards"):
+        await take(store, published(make_listing()))
 
 
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'matcher' AND state <> 'idle'"

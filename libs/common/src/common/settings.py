@@ -337,6 +337,17 @@ class Digests(ServiceSettings):
         return timedelta(seconds=0 if self.debug_notifications else self.whatsapp_notification_interval_seconds)
 
 
+class Sharded(ServiceSettings):
+    """Into how many shards the matcher is divided: for its own processes, and for who looks at their progress."""
+
+    matcher_shards: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="how many shards of users the matcher has; each is run at least once, with its MATCHER_SHARD",
+    )
+
+
 # --- Twilio ----------------------------------------------------------------------------------------------------------
 
 ACCOUNT_SID: Final = re.compile(r"AC[0-9a-f]{32}")

@@ -104,7 +104,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
     async with (
         open_pool(settings.database_url, NAME) as pool,
         Publisher.connected(settings.kafka_bootstrap_servers, NAME) as publisher,
-        KafkaFlow.connected(settings.kafka_bootstrap_servers, topics) as flow,
+        KafkaFlow.connected(settings.kafka_bootstrap_servers, topics, settings.matcher_shards) as flow,
     ):
         outbox = Outbox(NAME)
         recipients = Recipients(pool, outbox, topics.recipients)

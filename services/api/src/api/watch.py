@@ -109,7 +109,7 @@ class Watch:
         }
         totals = {
             "listings": at.published[topics.listings.name],
-            "matcher": at.handled("matcher", topics.listings.name),
+            "matcher": at.matched(topics.listings.name),
             "notifications": at.published[topics.notifications.name],
             "sender": at.handled("sender", topics.notifications.name),
             "twilio": await self._pool.fetchval(_TAKEN_BY_TWILIO),
@@ -117,7 +117,7 @@ class Watch:
             "delivered": messages.get("delivered", 0) + messages.get("read", 0),
         }
         lags = {
-            "matcher": at.lag("matcher", topics.listings.name),
+            "matcher": at.left_to_match(topics.listings.name),
             "sender": at.lag("sender", topics.notifications.name),
             "statuses": at.lag("api", topics.message_statuses.name),
         }

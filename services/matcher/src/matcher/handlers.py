@@ -14,6 +14,7 @@ from prometheus_client import Histogram
 
 from common.events import ListingPublished, NotificationRequested
 from common.kafka import Publisher, Reader, Received, Records, at_once
+from common.shards import Shard
 from common.topics import Topics
 from matcher.announcements import announcements
 from matcher.difference import Change, Origin, Published
@@ -40,6 +41,7 @@ def subscribe(
     broker: KafkaBroker,
     *,
     topics: Topics,
+    shard: Shard,
     instance_id: str | None,
     publisher: Publisher,
     searches: Searches,
@@ -58,7 +60,7 @@ def subscribe(
 
     @broker.subscriber(
         topics.listings.name,
-        group_id=topics.group("matcher"),
+        group_id=topics.group(shard.service),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         **at_once(instance_id),
     )

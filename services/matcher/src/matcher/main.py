@@ -12,6 +12,7 @@ from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
 from matcher.handlers import subscribe
+from matcher.layout import take_up
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.settings import Settings
@@ -37,11 +38,13 @@ async def matcher(settings: Settings) -> None:
 async def matching(settings: Settings) -> AsyncIterator[Progress]:
     """Match within the block. No listing is taken before every search is loaded."""
     bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
+    shard = settings.shard
     await migrate(settings.database_url, "matcher")
+    await take_up(bootstrap, topics, settings.database_url, shard)
     async with (
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
         Publisher.connected(bootstrap, "matcher") as publisher,
-        Searches.loaded(bootstrap, topics.subscriptions) as searches,
+        Searches.loaded(bootstrap, topics.subscriptions, shard.holds) as searches,
         in_background(searches.follow()),
         make_broker(bootstrap, "matcher") as broker,
     ):
@@ -49,10 +52,11 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
         subscribe(
             broker,
             topics=topics,
+            shard=shard,
             instance_id=settings.kafka_instance_id,
             publisher=publisher,
             searches=searches,
-            store=Store(pool),
+            store=Store(pool, shard),
             progress=progress,
             clock=lambda: dt.datetime.now(dt.UTC),
         )

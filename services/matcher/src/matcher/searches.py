@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,8 +46,11 @@ class HeldSearches:
 class Searches:
     """The table; a change waits until the batch that is being matched is done, so that a batch sees one state."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], holds: Callable[[UUID], bool]
+    ) -> None:
         self._consumer = consumer
+        self._holds = holds
         self._partitions = partitions
         self._position = [0] * len(partitions)
         self._subscriptions: dict[UUID, Subscription] = {}
@@ -56,8 +59,10 @@ class Searches:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def loaded(cls, bootstrap_servers: str, topic: Topic) -> AsyncIterator["Searches"]:
-        """The searches, complete up to what the topic held at the start."""
+    async def loaded(
+        cls, bootstrap_servers: str, topic: Topic, holds: Callable[[UUID], bool] = lambda _user_id: True
+    ) -> AsyncIterator["Searches"]:
+        """The searches, complete up to what the topic held at the start; only of users that this shard `holds`."""
         partitions = await _partitions_of(bootstrap_servers, topic)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers, client_id="matcher-searches", auto_offset_reset="earliest"
@@ -65,7 +70,7 @@ class Searches:
         await consumer.start()
         try:
             consumer.assign(partitions)
-            searches = cls(consumer, partitions)
+            searches = cls(consumer, partitions, holds)
             await searches._load()
             yield searches
         finally:
@@ -97,6 +102,8 @@ class Searches:
     def _apply(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
             match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):
+                case Received(_, SubscriptionSaved() as event) if not self._holds(event.subscription.user_id):
+                    pass
                 case Received(key, event):
                     self._put(event.subscription) if event else self._remove(key)
                 case Foreign():

@@ -8,25 +8,34 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 import asyncpg
 
 from common.listing import Listing, ListingId, SpeseTerm
+from common.shards import EVERYBODY, Shard
 from matcher.difference import Change, Flat, Known, Origin, Published
 from matcher.drops import Asked
 from matcher.flats import NEAR_DEGREES, Advertisement, advertisement_of, assign
+from matcher.lease import SERVER_WAITS_S, Lease
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
+SERVER_WAITS: Final = f"{SERVER_WAITS_S:g}s"
 
-    Connection = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+
+class SupersededError(Exception):
+    """The matcher has been divided into another number of shards since this one was started: stop it."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
 
 
 class Store:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """Which flat an advertisement is of is the same for all shards; what is known of it is each one's own."""
+
+    def __init__(self, pool: asyncpg.Pool, shard: Shard = EVERYBODY) -> None:
         self._pool = pool
+        self._shard = shard
 
     async def flats_of(self, published: Sequence[Published]) -> dict[ListingId, UUID]:
         """The flat of every advertisement, joined or created and committed; a tombstone of an unknown one has none.
@@ -37,7 +46,8 @@ class Store:
         latest = _latest_versions(published)
         seen = {listing_id: advertisement_of(listing) for listing_id, listing in latest.items()}
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_LOCK, _locks({each.block for each in seen.values() if each.block}))
+            blocks = {each.block for each in seen.values() if each.block}
+            await connection.execute(_LOCK, _locks(blocks), SERVER_WAITS)
             related = await connection.fetch(
                 _RELATED, list({each.listing_id for each in published}), *_marks(seen.values()), NEAR_DEGREES
             )
@@ -65,13 +75,21 @@ class Store:
 
         What is recorded within the block is committed at its end. Without the locks, two withdrawals of one flat's
         last two advertisements, at two instances at once, would each believe that the other one is still there.
+
+        Raises:
+            SupersededError: the matcher is divided in another way by now.
+            TimeoutError: within the block, when this instance was frozen and the flats may be another's.
         """
         flats = {flat_id: Flat(flat_id) for flat_id in flat_ids.values()}
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_LOCK, _locks(flats))
-            for row in await connection.fetch(_KNOWN, list(flats)):
+            await connection.execute(_LOCK, _locks((self._shard, each) for each in flats), SERVER_WAITS)
+            if await connection.fetchval(_LAYOUT) != self._shard.of:
+                raise SupersededError
+            for row in await connection.fetch(_KNOWN, list(flats), self._shard.number):
                 flats[row["flat_id"]].known[row["listing_id"]] = _known(row)
-            yield HeldFlats({listing_id: flats[flat_id] for listing_id, flat_id in flat_ids.items()}, connection)
+            async with Lease.of(connection) as lease:
+                held = {listing_id: flats[flat_id] for listing_id, flat_id in flat_ids.items()}
+                yield HeldFlats(held, self._shard, lease)
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,8 @@ class HeldFlats:
     """The flats that one batch holds, by their advertisements."""
 
     _flats: Mapping[ListingId, Flat]
-    _connection: "Connection"
+    _shard: Shard
+    _lease: Lease
 
     def take(self, published: Iterable[Published]) -> list[Change]:
         """What versions change, one after the other. A tombstone of what was never seen changes nothing."""
@@ -90,27 +109,31 @@ class HeldFlats:
         """Make the changes known, and note against which searches they were matched."""
         latest = {change.after.listing_id: change for change in changes}
         after = [latest[listing_id].after for listing_id in sorted(latest)]
-        await self._connection.execute(
-            _RECORD,
-            [each.listing_id for each in after],
-            [latest[each.listing_id].flat_id for each in after],
-            [each.version for each in after],
-            [each.active for each in after],
-            [_compact(each.content) for each in after],
-            [_by_turn(each.asked) for each in after],
-            [each.origin.partition for each in after],
-            [each.origin.offset for each in after],
-        )
-        await self._connection.execute(
-            _RECORD_VERSIONS,
-            [change.after.listing_id for change in changes],
-            [change.after.version for change in changes],
-            [change.tombstone for change in changes],
-            [change.flat_id for change in changes],
-            [change.after.origin.partition for change in changes],
-            [change.after.origin.offset for change in changes],
-            list(subscriptions_position),
-        )
+        async with self._lease.connection() as connection:
+            await connection.execute(
+                _RECORD,
+                [each.listing_id for each in after],
+                [latest[each.listing_id].flat_id for each in after],
+                [each.version for each in after],
+                [each.active for each in after],
+                [_compact(each.content) for each in after],
+                [_by_turn(each.asked) for each in after],
+                [each.origin.partition for each in after],
+                [each.origin.offset for each in after],
+                self._shard.number,
+            )
+            await connection.execute(
+                _RECORD_VERSIONS,
+                [change.after.listing_id for change in changes],
+                [change.after.version for change in changes],
+                [change.tombstone for change in changes],
+                [change.flat_id for change in changes],
+                [change.after.origin.partition for change in changes],
+                [change.after.origin.offset for change in changes],
+                list(subscriptions_position),
+                self._shard.number,
+                self._shard.of,
+            )
 
 
 @dataclass(frozen=True)
@@ -180,9 +203,14 @@ def _compact(content: Listing | None) -> dict[str, Any] | None:
 
 
 _LOCK = """
--- Waits for the locks in the order given. An instance that hangs while it holds them loses them after a minute.
-SELECT set_config('idle_in_transaction_session_timeout', '60s', true),
+-- Waits for the locks in the order given. An instance that hangs while it holds them loses them.
+SELECT set_config('idle_in_transaction_session_timeout', $2, true),
        (SELECT count(pg_advisory_xact_lock(key)) FROM unnest($1::bigint[]) AS key)
+"""
+
+_LAYOUT = """
+-- How many shards there are, which nobody changes before the transaction ends.
+SELECT shards FROM layout FOR SHARE
 """
 
 _RELATED = """
@@ -204,34 +232,38 @@ SELECT listing_id, flat_id, version, traits FROM advertisements WHERE flat_id IN
 """
 
 _ASSIGN = """
--- What an advertisement looks like may change; which flat it is of was decided by whoever saw it first.
-INSERT INTO advertisements (listing_id, flat_id, version, traits)
+-- What an advertisement looks like may change; which flat it is of was decided by whoever saw it first. A version that
+-- was late, at an instance that was frozen, may lie in another block than the later one, so that no lock kept it back.
+INSERT INTO advertisements AS known (listing_id, flat_id, version, traits)
 SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::jsonb[])
-ON CONFLICT (listing_id) DO UPDATE SET version = excluded.version, traits = excluded.traits
+ON CONFLICT (listing_id) DO UPDATE
+   SET version = greatest(known.version, excluded.version),
+       traits = CASE WHEN known.version < excluded.version THEN excluded.traits ELSE known.traits END
 RETURNING listing_id, flat_id
 """
 
 _KNOWN = """
 SELECT listing_id, flat_id, version, active, content, asked, partition, "offset"
-  FROM known WHERE flat_id = ANY ($1::uuid[])
+  FROM known WHERE flat_id = ANY ($1::uuid[]) AND shard = $2
 """
 
 _RECORD = """
 -- A tombstone keeps the version that it withdraws.
-INSERT INTO known (listing_id, flat_id, version, active, content, asked, partition, "offset")
-SELECT * FROM unnest(
+INSERT INTO known (listing_id, flat_id, version, active, content, asked, partition, "offset", shard)
+SELECT *, $9::int FROM unnest(
     $1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::json[], $6::json[], $7::int[], $8::bigint[])
-ON CONFLICT (listing_id) DO UPDATE
+ON CONFLICT (shard, listing_id) DO UPDATE
    SET version = excluded.version, active = excluded.active, content = excluded.content,
        asked = excluded.asked, partition = excluded.partition, "offset" = excluded."offset"
  WHERE known.version < excluded.version OR known.version = excluded.version AND known.active AND NOT excluded.active
 """
 
 _RECORD_VERSIONS = """
-INSERT INTO versions (listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position)
-SELECT listing_id, version, tombstone, flat_id, partition, "offset", $7::bigint[]
+INSERT INTO versions
+    (listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position, shard, shards)
+SELECT listing_id, version, tombstone, flat_id, partition, "offset", $7::bigint[], $8::int, $9::int
   FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::uuid[], $5::int[], $6::bigint[])
        WITH ORDINALITY AS change (listing_id, version, tombstone, flat_id, partition, "offset", ordinal)
  ORDER BY ordinal
-ON CONFLICT (listing_id, version, tombstone) DO NOTHING
+ON CONFLICT (shards, shard, listing_id, version, tombstone) DO NOTHING
 """

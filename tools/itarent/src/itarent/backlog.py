@@ -11,6 +11,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from common.shards import Shard
 from common.topics import Topic, Topics
 from itarent.system import System
 
@@ -79,16 +80,16 @@ async def watching(system: System) -> AsyncIterator[Watch]:
     database = await asyncpg.connect(system.addresses.postgres)
     try:
         await asyncio.gather(admin.start(), consumer.start())
-        read_by = {group: _partitions(read) for group, read in readers(system.topics).items()}
+        read_by = {group: _partitions(read) for group, read in readers(system.topics, system.shards).items()}
         yield Watch(admin, consumer, database, read_by)
     finally:
         await asyncio.gather(admin.close(), consumer.stop(), database.close())
 
 
-def readers(topics: Topics) -> Mapping[str, tuple[Topic, ...]]:
-    """What each consumer group reads."""
+def readers(topics: Topics, shards: int) -> Mapping[str, tuple[Topic, ...]]:
+    """What each consumer group reads, with so many shards of the matcher."""
     return {
-        topics.group("matcher"): (topics.listings,),
+        **{topics.group(shard.service): (topics.listings,) for shard in Shard.all(shards)},
         topics.group("sender"): (topics.notifications, topics.recipients, topics.message_statuses),
         topics.group("api"): (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
     }

@@ -28,7 +28,9 @@ JOIN_WORDS = "silver-harbour"
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 """All that comes from the caller's environment as it is: a stray TWILIO_EDGE must not reach a service."""
 
-DRAWN_HERE = frozenset({"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_INSTANCE_ID", "DATABASE_URL", "HTTP_HOST", "HTTP_PORT"})
+DRAWN_HERE = frozenset(
+    {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_INSTANCE_ID", "DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "MATCHER_SHARD"}
+)
 """Settings that differ from process to process: a local system gives each its own."""
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -36,7 +38,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything listens; `ports` holds one for the simulator and each service, by name."""
+    """Where everything listens; `ports` holds one for the simulator and each process of a service, by name."""
 
     kafka: str
     postgres: str  # the administrator's URL of the system's database
@@ -54,15 +56,33 @@ class Addresses:
 def environments(
     addresses: Addresses, credentials: Credentials, given: Mapping[str, str] = NOTHING
 ) -> dict[str, dict[str, str]]:
-    """The environment of the simulator and each service, by name.
+    """The environment of the simulator and each process of a service, by name.
 
     `given` are settings that the operator has chosen: they go before those drawn here. A service is told what its
     settings class names, and nothing else.
     """
     shared = {**_drawn(addresses, credentials, given), **given}
     simulator = _simulator(shared) | {"HTTP_HOST": LOOPBACK, "HTTP_PORT": str(addresses.ports[SIMULATOR])}
-    services = {name: _told(name, shared) | _own(name, addresses, credentials) for name in SERVICES}
+    processes = [name for name in addresses.ports if service_of(name)]
+    services = {name: _told(name, shared) | _own(name, addresses, credentials, shared) for name in processes}
     return {name: _inherited() | each for name, each in {SIMULATOR: simulator, **services}.items()}
+
+
+def service_of(process: str) -> str:
+    """Of which service a process is, by its name: `matcher-2` is a matcher. Empty if of none."""
+    name = re.sub(r"-\d+$", "", process)
+    return name if name in SERVICES else ""
+
+
+def matchers(count: int) -> tuple[str, ...]:
+    """The names of so many matchers."""
+    return (MATCHER, *(f"{MATCHER}-{number}" for number in range(2, count + 1)))
+
+
+def shards_in(given: Mapping[str, str]) -> int:
+    """How many shards of the matcher there are to be; 1 also where the setting is none: its service refuses it."""
+    number = given.get("MATCHER_SHARDS", "")
+    return max(1, int(number)) if number.isdecimal() else 1
 
 
 def simulates_twilio(given: Mapping[str, str]) -> bool:
@@ -141,22 +161,25 @@ def _simulator(shared: Mapping[str, str]) -> dict[str, str]:
 
 
 def _told(name: str, shared: Mapping[str, str]) -> dict[str, str]:
-    kept_back = DRAWN_HERE if name in WORKER else DRAWN_HERE | {"LOG_FILE"}  # it is the worker's log
+    kept_back = DRAWN_HERE if service_of(name) in WORKER else DRAWN_HERE | {"LOG_FILE"}  # it is the worker's log
     return {setting: shared[setting] for setting in names_of(name) - kept_back if setting in shared}
 
 
-def names_of(service: str) -> set[str]:
+def names_of(process: str) -> set[str]:
     """The environment variables of a service's settings."""
-    return {field.upper() for field in SETTINGS[service].model_fields}
+    return {field.upper() for field in SETTINGS[service_of(process)].model_fields}
 
 
-def _own(name: str, addresses: Addresses, credentials: Credentials) -> dict[str, str]:
+def _own(name: str, addresses: Addresses, credentials: Credentials, shared: Mapping[str, str]) -> dict[str, str]:
+    service, number = service_of(name), int(name.removeprefix(service_of(name))[1:] or 1)
     own = {
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
         "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,
-        "KAFKA_INSTANCE_ID": f"{name}-1",
+        "KAFKA_INSTANCE_ID": f"{service}-{number}",
         "HTTP_HOST": LOOPBACK,
         "HTTP_PORT": str(addresses.ports[name]),
     }
-    return own | ({"DATABASE_URL": addresses.database_url(name, credentials)} if name != WEBHOOK else {})
+    if service == MATCHER:
+        own["MATCHER_SHARD"] = str((number - 1) % shards_in(shared) + 1)
+    return own | ({"DATABASE_URL": addresses.database_url(service, credentials)} if service != WEBHOOK else {})

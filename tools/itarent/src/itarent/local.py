@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from itarent.credentials import Credentials
-from itarent.environment import API, SIMULATOR, Addresses, environments
+from itarent.environment import API, SIMULATOR, Addresses, environments, shards_in
 from itarent.project import PROJECT
 from itarent.refusal import Refusal
 from local_servers.home import home_of, private_directory, write_secret
@@ -34,7 +34,7 @@ class Local(BaseModel, frozen=True):
     """The prefix of all topics."""
 
     ports: dict[str, int]
-    """Of each service, whether it runs or is to be started beside the others, and of the simulator."""
+    """Of each process of a service, whether it runs or is to be started beside the others, and of the simulator."""
 
     runs: frozenset[str]
     """What this system has started itself and keeps running: services, and the simulator where Twilio is simulated."""
@@ -65,6 +65,11 @@ class Local(BaseModel, frozen=True):
     def environment_of(self, name: str) -> dict[str, str]:
         """What this system tells a service, or would tell it."""
         return environments(self.addresses, self.credentials, self.given)[name]
+
+    @property
+    def shards(self) -> int:
+        """How many shards of the matcher there are."""
+        return shards_in(self.given)
 
     def log(self, name: str) -> Path:
         """What a service says."""

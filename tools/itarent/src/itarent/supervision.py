@@ -110,6 +110,16 @@ class Service:
         if self._process:
             self._process.kill()
 
+    def freeze(self) -> None:
+        """SIGSTOP, as a machine that hangs would: it says nothing, and after `thaw` it goes on where it was."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
     async def until_healthy(self, *, within_seconds: float = HEALTHY_WITHIN_SECONDS, bears_ends: bool = True) -> None:
         """Return when its `/healthz` answers 200; with `bears_ends` the process may end and come back meanwhile.
 

@@ -34,7 +34,10 @@ from itarent.environment import (
     WEBHOOK,
     Addresses,
     environments,
+    matchers,
     ports_named_by,
+    service_of,
+    shards_in,
     simulates_twilio,
 )
 from itarent.given import Servers
@@ -58,7 +61,7 @@ PREFERRED_PORTS: Mapping[str, int] = MappingProxyType(
 ANY_PORTS: Mapping[str, int] = MappingProxyType(dict.fromkeys(PREFERRED_PORTS, 0))
 NO_OVERRIDES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 WITH_GROUPS: Final = (API, MATCHER, SENDER)
-"""Services that are consumer groups, which bear their names."""
+"""Services whose processes are members of consumer groups."""
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -70,7 +73,7 @@ class System:
     local: Local
     credentials: Credentials
     topics: Topics
-    services: Mapping[str, Service]  # by name; with the simulator where Twilio is simulated
+    services: Mapping[str, Service]  # by name: `matcher-2` is another matcher; the simulator where Twilio is simulated
 
     @property
     def home(self) -> Path:
@@ -79,6 +82,11 @@ class System:
     @property
     def addresses(self) -> Addresses:
         return self.local.addresses
+
+    @property
+    def shards(self) -> int:
+        """How many shards of the matcher there are."""
+        return self.local.shards
 
     def url(self, name: str) -> str:
         """The base URL of the simulator or a service."""
@@ -133,6 +141,7 @@ async def running_system(
     servers: Servers | None = None,
     names: Collection[str] = SERVICES,
     ports: Mapping[str, int] = PREFERRED_PORTS,
+    matchers_of_each_shard: int = 1,
     overrides: Mapping[str, Mapping[str, str]] = NO_OVERRIDES,
     durable: bool = True,
     progress: Progress = no_progress,
@@ -141,37 +150,39 @@ async def running_system(
     """Start everything in `home` and stop it in reverse order; data of an earlier start is found again.
 
     `given` are settings that go before those drawn here; `servers` are used in place of own ones; of the services
-    only those in `names` are started. `ports` that are taken give way to the next free ones, 0 is any. `overrides` are
-    environment variables by the name of the process that gets them.
+    only those in `names` are started, the matcher once or more often for each of its shards. `ports` that are taken
+    give way to the next free ones, 0 is any. `overrides` are environment variables by the service that gets them.
 
     Raises:
         AlreadyRunning: another process runs a system in this home.
         FaultySettings, PortTaken: what is given cannot be used.
         DidNotStart: a server or a service did not; the message shows its log.
     """
+    processes = _processes(shards_in(given) * matchers_of_each_shard)
     with alone_in(home), contextlib.ExitStack() as started:
         credentials = Credentials.kept_in(home)
-        free = _free_ports(ports, given, names)
+        free = _free_ports(dict.fromkeys(processes, 0) | dict(ports), given, names)
         _refuse_faults(environments(_unstarted(free), credentials, given), names)
         with _interruptible():
             servers = servers or started.enter_context(_own_servers(home, free, durable=durable, progress=progress))
         namespace = given.get("KAFKA_NAMESPACE", NAMESPACE)
         topics = Topics.within(namespace)
         await _prepare(servers, credentials, topics)
-        runs = [*([SIMULATOR] if simulates_twilio(given) else []), *(name for name in SERVICES if name in names)]
+        services = [name for name in processes if service_of(name) in names]
+        runs = [*([SIMULATOR] if simulates_twilio(given) else []), *services]
         local = Local(
             home=home,
             kafka=servers.kafka,
             postgres=servers.database_url,
             namespace=namespace,
-            ports={name: free[name] for name in (SIMULATOR, *SERVICES)},
+            ports={name: free[name] for name in (SIMULATOR, *processes)},
             runs=frozenset(runs),
             given=dict(given),
         )
         programs = _programs(local, environments(local.addresses, credentials, given), runs, overrides)
-        async with running_services(programs, home, on_ended=on_ended, progress=progress) as services:
+        async with running_services(programs, home, on_ended=on_ended, progress=progress) as running:
             with announced(local):
-                yield System(local, credentials, topics, services)
+                yield System(local, credentials, topics, running)
 
 
 @contextlib.asynccontextmanager
@@ -191,9 +202,15 @@ async def running_beside(
     """
     environment = environments(local.addresses, local.credentials, {**local.given, **given})
     _refuse_faults(environment, names)
-    programs = _programs(local, environment, names, NO_OVERRIDES)
+    processes = [name for name in local.ports if service_of(name) in names]
+    programs = _programs(local, environment, processes, NO_OVERRIDES)
     async with running_services(programs, local.home, on_ended=on_ended, progress=progress) as services:
         yield services
+
+
+def _processes(number_of_matchers: int) -> list[str]:
+    names = {service: (service,) for service in SERVICES} | {MATCHER: matchers(number_of_matchers)}
+    return [name for service in SERVICES for name in names[service]]
 
 
 def _free_ports(preferred: Mapping[str, int], given: Mapping[str, str], names: Collection[str]) -> dict[str, int]:
@@ -214,7 +231,8 @@ def _unstarted(free: Mapping[str, int]) -> Addresses:
 
 
 def _refuse_faults(environment: Mapping[str, Mapping[str, str]], names: Collection[str]) -> None:
-    faults = [fault for name in SERVICES if name in names for fault in faults_of(SETTINGS[name], environment[name])]
+    services = {name: service_of(name) for name in environment if service_of(name) in names}
+    faults = [fault for name, service in services.items() for fault in faults_of(SETTINGS[service], environment[name])]
     if faults:
         raise FaultySettings(faults)
 
@@ -255,9 +273,9 @@ def _programs(
     return [
         Program(
             name=name,
-            module=name.replace("-", "_"),
+            module=(service_of(name) or name).replace("-", "_"),
             url=local.url(name),
-            env={**environment[name], **overrides.get(name, {})},
+            env={**environment[name], **overrides.get(service_of(name) or name, {})},
         )
         for name in names
     ]
@@ -267,7 +285,7 @@ async def _prepare(servers: Servers, credentials: Credentials, topics: Topics) -
     """Create the topics, the database, its roles, schemas and tables, where they are missing."""
     try:
         await create_topics(servers.kafka, topics)
-        await _coordinator_answers(servers.kafka)
+        await _coordinators_answer(servers.kafka, [topics.group(service) for service in WITH_GROUPS])
     except KafkaConnectionError:
         raise ServerAway("KAFKA_BOOTSTRAP_SERVERS", f"no Kafka answers at {servers.kafka}") from None
     try:
@@ -279,14 +297,14 @@ async def _prepare(servers: Servers, credentials: Credentials, topics: Topics) -
         raise ServerAway("DATABASE_URL", str(error)) from None
 
 
-async def _coordinator_answers(bootstrap: str) -> None:
-    """A new Kafka makes the coordinator of consumer groups when somebody asks: services would report that it is not
+async def _coordinators_answer(bootstrap: str, groups: Collection[str]) -> None:
+    """A new Kafka makes the coordinator of a consumer group when somebody asks: services would report that it is not
     there.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        for group in WITH_GROUPS:
+        for group in groups:
             while not await _is_coordinated(admin, group):  # noqa: ASYNC110 - Kafka sends no event
                 await asyncio.sleep(0.05)
     finally:

@@ -126,7 +126,7 @@ def addresses(local: Local) -> dict[str, str]:
     return {
         **to_look_at(local),
         **({"API": f"{local.api_url}/api/v1/openapi.json"} if API in local.runs else {}),
-        **{name: f"{local.url(name)}/healthz" for name in SERVICES if name in local.runs},
+        **{name: f"{local.url(name)}/healthz" for name in local.ports if name in local.runs - {SIMULATOR}},
         "Kafka": local.kafka,
         "PostgreSQL": local.postgres.rpartition("@")[2],
         "Secrets": str(local.home / "credentials.json"),

@@ -69,8 +69,8 @@ function setText(parent, className, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function progressRow({ group, topic, handled, lag }) {
-  return make("tr", "", make("td", "", group), make("td", "", topic), make("td", "number", count.format(handled)),
+function progressRow({ service, topic, handled, lag }) {
+  return make("tr", "", make("td", "", service), make("td", "", topic), make("td", "number", count.format(handled)),
     make("td", "number", lag ? chip(count.format(lag), "busy") : "0"));
 }
 

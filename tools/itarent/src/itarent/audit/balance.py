@@ -10,6 +10,7 @@ from uuid import UUID
 
 from common.events import Disposition, Reason, notification_id_of
 from common.search import Alert, Subscription
+from common.shards import EVERYBODY, Shard
 from itarent.audit.facts import ListingVersion, Row, Told
 from itarent.audit.replay import Known, Turn, said_to
 from itarent.audit.searches import Searches
@@ -75,24 +76,32 @@ class Balance:
 
 
 class Auditor:
-    """Balances flats, one after the other.
+    """Balances flats, one after the other, for the users of one shard.
 
     What is under way is no fault: `unread` are notifications that the sender has not taken in, `in_flight` versions
     that the matcher is not done with, although it may already have told of them.
     """
 
     def __init__(
-        self, searches: Searches, told: Told, *, unread: AbstractSet[UUID], in_flight: AbstractSet[ListingVersion]
+        self,
+        searches: Searches,
+        told: Told,
+        *,
+        unread: AbstractSet[UUID],
+        in_flight: AbstractSet[ListingVersion],
+        balance: Balance | None = None,
+        users: Shard = EVERYBODY,
     ) -> None:
-        self.balance = Balance()
+        self.balance = balance or Balance()
+        self._users = users
         self._searches = searches
         self._told = told
         self._unread = unread
         self._in_flight = in_flight
 
     def audit(self, flat_id: UUID, turns: Sequence[Turn], rows: Iterable[Row]) -> None:
-        """Account for every match of a flat's versions, then for every row of the ledger."""
-        ledger = {row.notification_id: row for row in rows}
+        """Account for every match of a flat's versions, then for every row of the ledger that is of these users."""
+        ledger = {row.notification_id: row for row in rows if self._users.holds(row.user_id)}
         due: set[UUID] = set()
         for turn in turns:
             for (user_id, said), subscriptions in self._matches(turn).items():
@@ -119,7 +128,7 @@ class Auditor:
             for subscription in self._searches.candidates(listing, position)
         }
         for subscription in candidates.values():
-            if said := said_to(subscription, turn):
+            if self._users.holds(subscription.user_id) and (said := said_to(subscription, turn)):
                 matches[subscription.user_id, said].append(subscription)
         return matches
 

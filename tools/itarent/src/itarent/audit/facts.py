@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.events import Disposition
+from common.shards import EVERYBODY, Shard
 
 
 class Origin(NamedTuple):
@@ -31,6 +32,8 @@ class Effect:
     origin: Origin
     position: tuple[int, ...]
     """The searches in force: per partition of the subscriptions' topic, the offset of the next record."""
+    shard: Shard = EVERYBODY
+    """For whose searches: a version takes effect once in each shard of the matcher."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Where the facts come from: Kafka's topics, and the tables of the matcher and the sender."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from common.events import (
 )
 from common.kafka import Received, decode
 from common.listing import Listing
+from common.shards import Shard
 from common.topics import Topic, Topics
 from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
 from itarent.audit.searches import Saved
@@ -43,13 +44,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Progress:
-    """The offsets that are read next, per partition: of listings by the matcher, of notifications by the sender."""
+    """The offsets that are read next, per partition: of listings by each shard of the matcher, of notifications by the
+    sender.
+    """
 
-    listings: Mapping[int, int]
+    listings: Mapping[Shard, Mapping[int, int]]
     notifications: Mapping[int, int]
 
-    def has_reached(self, origin: Origin) -> bool:
-        return origin.offset < self.listings.get(origin.partition, 0)
+    def has_reached(self, origin: Origin, shard: Shard) -> bool:
+        return origin.offset < self.listings[shard].get(origin.partition, 0)
 
 
 class Kafka:
@@ -59,10 +62,13 @@ class Kafka:
         self._bootstrap_servers = bootstrap_servers
         self._topics = topics
 
-    async def progress(self) -> Progress:
-        """How far the matcher and the sender have read."""
+    async def progress(self, shards: Iterable[Shard]) -> Progress:
+        """How far the shards of the matcher and the sender have read."""
         return Progress(
-            listings=await self._next_offsets(self._topics.group("matcher"), self._topics.listings),
+            listings={
+                shard: await self._next_offsets(self._topics.group(shard.service), self._topics.listings)
+                for shard in shards
+            },
             notifications=await self._next_offsets(self._topics.group("sender"), self._topics.notifications),
         )
 
@@ -138,6 +144,16 @@ def note(told: Told, event: Event) -> None:
             pass
 
 
+async def shards_now(database_url: str) -> int:
+    """How many shards the matcher has."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        shards: int = await connection.fetchval("SELECT shards FROM matcher.layout")
+    finally:
+        await connection.close()
+    return shards
+
+
 class Tables:
     """The matcher's and the sender's tables at one moment."""
 
@@ -187,6 +203,7 @@ def _effect(row: asyncpg.Record) -> Effect:
         tombstone=row["tombstone"],
         flat_id=row["flat_id"],
         origin=Origin(row["partition"], row["offset"]),
+        shard=Shard(row["shard"], row["shards"]),
         position=tuple(row["subscriptions_position"]),
     )
 
@@ -208,7 +225,7 @@ def _row(row: asyncpg.Record) -> Row:
 
 
 _EFFECTS = """
-SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position
+SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position, shard, shards
   FROM matcher.versions ORDER BY flat_id, effect
 """
 

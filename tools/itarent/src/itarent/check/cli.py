@@ -118,6 +118,7 @@ def system(
     as_json: AsJson = False,
     bootstrap_servers: Annotated[str, _url("KAFKA_BOOTSTRAP_SERVERS")] = "",
     namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
+    matcher_shards: Annotated[int, typer.Option(envvar="MATCHER_SHARDS", min=1)] = 1,
     api_url: Annotated[str, _url("API_URL")] = "",
     matcher_url: Annotated[str, _url("MATCHER_URL")] = "",
     sender_url: Annotated[str, _url("SENDER_URL")] = "",
@@ -138,6 +139,7 @@ def system(
             services=_given({API: api_url, MATCHER: matcher_url, SENDER: sender_url, WEBHOOK: webhook_url}),
             databases=_given({API: api_database_url, MATCHER: matcher_database_url, SENDER: sender_database_url}),
             twilio=_twilio(),
+            shards=matcher_shards,
         )
     )
     console = _console(as_json=as_json)

@@ -104,13 +104,13 @@ def _normal(value: str | None) -> list[str]:
 # --- consumer groups -------------------------------------------------------------------------------------------------
 
 
-async def check_lag(bootstrap_servers: str, topics: Topics) -> list[Finding]:
+async def check_lag(bootstrap_servers: str, topics: Topics, shards: int) -> list[Finding]:
     """Each consumer group: is there anybody, how far behind is it, and does it get on?"""
     async with (
         administrator(bootstrap_servers) as admin,
         AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False) as consumer,
     ):
-        read_by = readers(topics)
+        read_by = readers(topics, shards)
         existing = set(await admin.list_topics())
         sizes = await _partitions(admin, [topic for topic in topics.own() if topic.name in existing])
         groups = {

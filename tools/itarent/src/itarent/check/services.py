@@ -18,7 +18,8 @@ ANSWER_WITHIN_S = 5.0
 async def services(where: Where) -> list[Finding]:
     """A finding or more for each service."""
     async with httpx.AsyncClient(timeout=ANSWER_WITHIN_S) as http:
-        return [finding for name in SERVICES for finding in await _service(name, where, http)]
+        names = dict.fromkeys([*SERVICES, *where.services])
+        return [finding for name in names for finding in await _service(name, where, http)]
 
 
 async def _service(name: str, where: Where, http: httpx.AsyncClient) -> Iterable[Finding]:

@@ -17,7 +17,7 @@ def steps_of(where: Where, *, to: str | None, fix: bool, told: Callable[[str], N
     return [
         Step("services", lambda: services(where), "Start the services."),
         Step("topics", lambda: check_topics(where.kafka, where.topics, fix=fix), kafka),
-        Step("consumers", lambda: check_lag(where.kafka, where.topics), kafka),
+        Step("consumers", lambda: check_lag(where.kafka, where.topics, where.shards), kafka),
         Step("databases", lambda: databases(where), "Does PostgreSQL run?", within_seconds=60),
         Step("clocks", lambda: clocks(where), kafka, within_seconds=60),
         Step(

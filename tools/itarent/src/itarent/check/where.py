@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.topics import Topics
-from itarent.environment import API, MATCHER, SENDER, SERVICES, SIMULATOR
+from itarent.environment import API, MATCHER, SENDER, SIMULATOR
 from itarent.local import Local
 
 ROLES = (API, MATCHER, SENDER)
@@ -22,6 +22,7 @@ class Where:
     simulator: str = ""  # base URL, where Twilio is simulated by the local system
     auth_token: str = ""  # of the simulator
     logs: str = ""
+    shards: int = 1  # of the matcher
 
     @property
     def topics(self) -> Topics:
@@ -33,10 +34,11 @@ class Where:
         return cls(
             kafka=local.kafka,
             namespace=local.namespace,
-            services={name: local.url(name) for name in SERVICES},
+            services={name: local.url(name) for name in local.ports if name != SIMULATOR},
             databases={role: local.addresses.database_url(role, local.credentials) for role in ROLES},
             twilio=local.url(SIMULATOR) if local.twilio_is_simulated else twilio,
             simulator=local.url(SIMULATOR) if local.twilio_is_simulated else "",
             auth_token=local.environment_of(SENDER).get("WHATSAPP_API_TOKEN", ""),
             logs=str(local.home / "logs"),
+            shards=local.shards,
         )
