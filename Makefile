@@ -8,7 +8,7 @@ MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml service
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy fuzz crash bench-pipeline lock openapi clean
+.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-pipeline lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -34,6 +34,12 @@ fuzz: .venv/ready  ## requests of every kind to the api, for an hour at most; EX
 
 crash: .venv/ready  ## kill every service again and again while listings flow; SEEDS=10 runs ten different times
 	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)
+
+bench-kafka: .venv/ready  ## the matcher from Kafka to Kafka, beside the bare client
+	@$(ITARENT) bench kafka $(ARGS)
+
+bench-latency: .venv/ready  ## listing published to notification published; DATA names the file of real rentals
+	@$(ITARENT) bench latency $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz) $(ARGS)
 
 bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of real rentals
 	@$(ITARENT) bench pipeline $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz) $(ARGS)

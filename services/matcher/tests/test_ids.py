@@ -25,8 +25,9 @@ def test_ids_are_written_as_uuid_writes_them(values: list[UUID]) -> None:
 
 @given(some_ids, st.uuids(), st.text(max_size=40))
 def test_derived_ids_are_those_that_uuid5_derives(values: list[UUID], namespace: UUID, before: str) -> None:
-    derived = ids.derived(namespace, before.encode(), [str(each).encode() for each in values], b"/new")
-    expected = [uuid5(namespace, f"{before}{each}/new") for each in values]
+    names = [f"{before}{each}/new" for each in values]
+    derived = ids.derived(namespace, [name.encode() for name in names])
+    expected = [uuid5(namespace, name) for name in names]
     assert [UUID(bytes=row.tobytes()) for row in derived] == expected
 
 

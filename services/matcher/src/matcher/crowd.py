@@ -1,7 +1,8 @@
 """Who is told of a change: the searches that are told, by number, brought together by user."""
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,17 @@ class Users(NamedTuple):
     verdicts: NDArray[np.int64]  # of each: see _verdicts
     starts: NDArray[np.int64]  # where each user's begin
     heard: NDArray[np.int64]  # of each user: the rent in cents that a drop is measured from, or NONE
+
+    @classmethod
+    def together(cls, several: Sequence[Self]) -> Self:
+        """All of them, one after the other."""
+        before = accumulate((len(each.numbers) for each in several[:-1]), initial=0)
+        return cls(
+            np.concatenate([each.numbers for each in several]),
+            np.concatenate([each.verdicts for each in several]),
+            np.concatenate([each.starts + offset for each, offset in zip(several, before, strict=True)]),
+            np.concatenate([each.heard for each in several]),
+        )
 
     def parts(self, most: int) -> "Iterator[Users]":
         """The same, at most so many users at a time."""

@@ -6,10 +6,10 @@ every other, once for each change and reason. Slices come when they are asked fo
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise, repeat
+from itertools import accumulate, chain, pairwise, repeat
 from typing import Final, NamedTuple, Self
 from uuid import UUID, uuid5
 
@@ -27,29 +27,27 @@ AT_ONCE: Final = 2_000
 
 
 class Tally(NamedTuple):
-    """How many notifications of a listing are in a slice."""
+    """How many notifications of a listing are in a slice, and of how many searches they tell."""
 
     listing_id: str
     flat_id: UUID
     reason: Reason
     notifications: int
+    searches: int
 
     @classmethod
-    def of(cls, told: Told, notifications: int) -> Self:
+    def of(cls, told: Told, users: Users) -> Self:
         assert told.change.listing
-        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason, notifications)
+        notifications, searches = len(users.starts), len(users.numbers)
+        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason, notifications, searches)
 
 
 @dataclass(frozen=True)
 class Slice:
     """Records that are ready, for each partition of the topic, and of which listings they tell."""
 
-    records: tuple[list[Ready], ...]
-    tallies: list[Tally] = field(default_factory=list)
-
-    @classmethod
-    def empty(cls, partitions: int) -> Self:
-        return cls(tuple([] for _ in range(partitions)))
+    records: Sequence[Sequence[Ready]]
+    tallies: Sequence[Tally]
 
     def __len__(self) -> int:
         return sum(tally.notifications for tally in self.tallies)
@@ -73,28 +71,33 @@ class Encoder:
         Raises:
             EventTooLargeError: more of one user's searches match than go into an event.
         """
-        slice_ = Slice.empty(self.partitions)
+        parts: list[_Part] = []
+        size = 0
         for each in told:
             everybody = crowd(each, self.register)
             shape = _Shape.of(each, now, self.topic, self.source) if len(everybody.starts) else None
             for users in everybody.parts(AT_ONCE):
                 assert shape
-                self._add(shape, users, slice_)
-                slice_.tallies.append(Tally.of(each, len(users.starts)))
-                if len(slice_) >= AT_ONCE:
-                    yield slice_
-                    slice_ = Slice.empty(self.partitions)
-        if len(slice_):
-            yield slice_
+                parts.append(_Part(each, shape, users))
+                size += len(users.starts)
+                if size >= AT_ONCE:
+                    yield self._encoded(parts)
+                    parts, size = [], 0
+        if parts:
+            yield self._encoded(parts)
 
-    def _add(self, shape: "_Shape", users: Users, slice_: Slice) -> None:
+    def _encoded(self, parts: "Sequence[_Part]") -> Slice:
+        users = Users.together([part.users for part in parts])
         user_ids = ids.texts(self.register.user_ids[users.numbers[users.starts]])
-        records = shape.records(ids.as_bytes(user_ids), self._searches(users), users.heard.tolist())
+        records = _records(parts, ids.as_bytes(user_ids), self._searches(users), users.heard.tolist())
         partitions = ids.partitions_of(user_ids, self.partitions)
         order = np.argsort(partitions, kind="stable")
-        ends = np.searchsorted(partitions[order], np.arange(self.partitions + 1))
-        for into, (begin, end) in zip(slice_.records, pairwise(ends.tolist()), strict=True):
-            into += [records[row] for row in order[begin:end].tolist()]
+        ends = np.searchsorted(partitions[order], np.arange(self.partitions + 1)).tolist()
+        in_order = [records[row] for row in order.tolist()]
+        return Slice(
+            tuple(in_order[begin:end] for begin, end in pairwise(ends)),
+            [Tally.of(part.told, part.users) for part in parts],
+        )
 
     def _searches(self, users: Users) -> list[bytes]:
         """The searches of each user, as the members of a JSON array."""
@@ -160,27 +163,55 @@ class _Shape(NamedTuple):
             headers=[(name, value.encode()) for name, value in encoded.headers.items()],
         )
 
-    def records(self, user_ids: list[bytes], searches: list[bytes], heard: list[int]) -> list[Ready]:
-        """A notification for each user, of those searches and of a drop since that rent."""
-        own = ids.as_bytes(ids.texts(ids.derived(NAMESPACE, self.name[0], user_ids, self.name[1])))
+    def names(self, user_ids: Iterable[bytes]) -> Iterable[bytes]:
+        """What each user's id is derived from."""
+        before, after = self.name
+        return [before + user_id + after for user_id in user_ids]
+
+    def values(self, notifications: Iterable[tuple[bytes, bytes, bytes, int]]) -> list[bytes]:
+        """The events, each of its id, its user, its searches, and the rent that a drop is measured from."""
         before, to_user, to_searches, to_rent, after = self.value
-        values = [
-            b"".join((before, id_, to_user, user_id, to_searches, of_user, to_rent, _rent(rent), after))
-            for id_, user_id, of_user, rent in zip(own, user_ids, searches, heard, strict=True)
+        return [
+            b"".join((before, id_, to_user, user_id, to_searches, searches, to_rent, _rent(heard), after))
+            for id_, user_id, searches, heard in notifications
         ]
-        if (largest := max(map(len, values))) > LARGEST_EVENT:
-            raise EventTooLargeError(f"{NotificationRequested.type}: one of the events has {largest} bytes.")
-        headers = map(list, zip(*(self._column(header, own, user_ids) for header in self.headers), strict=False))
-        return list(zip(user_ids, values, headers, strict=True))
+
+    def headers_of(self, own: Sequence[bytes], user_ids: Sequence[bytes]) -> Iterable[list[tuple[str, bytes]]]:
+        columns = (self._column(header, own, user_ids) for header in self.headers)
+        return map(list, zip(*columns, strict=False))
 
     @staticmethod
-    def _column(header: tuple[str, bytes], own: list[bytes], user_ids: list[bytes]) -> Iterable[tuple[str, bytes]]:
+    def _column(
+        header: tuple[str, bytes], own: Sequence[bytes], user_ids: Sequence[bytes]
+    ) -> Iterable[tuple[str, bytes]]:
         name, value = header
         if value == str(_ID).encode():
             return zip(repeat(name), own, strict=False)
         if value == str(_USER).encode():
             return zip(repeat(name), user_ids, strict=False)
         return repeat(header)
+
+
+class _Part(NamedTuple):
+    """Users who are told of one change, for one reason."""
+
+    told: Told
+    shape: _Shape
+    users: Users
+
+
+def _records(parts: Iterable[_Part], user_ids: list[bytes], searches: list[bytes], heard: list[int]) -> list[Ready]:
+    """A notification for each user of each part."""
+    ends = accumulate((len(part.users.starts) for part in parts), initial=0)
+    shapes = [(part.shape, slice(*bounds)) for part, bounds in zip(parts, pairwise(ends), strict=True)]
+    names = chain.from_iterable(shape.names(user_ids[rows]) for shape, rows in shapes)
+    own = ids.as_bytes(ids.texts(ids.derived(NAMESPACE, names)))
+    notifications = list(zip(own, user_ids, searches, heard, strict=True))
+    values = list(chain.from_iterable(shape.values(notifications[rows]) for shape, rows in shapes))
+    if (largest := max(map(len, values))) > LARGEST_EVENT:
+        raise EventTooLargeError(f"{NotificationRequested.type}: one of the events has {largest} bytes.")
+    headers = chain.from_iterable(shape.headers_of(own[rows], user_ids[rows]) for shape, rows in shapes)
+    return list(zip(user_ids, values, headers, strict=True))
 
 
 _RENT: Final = '"previous_rent_cents":%s'

@@ -37,10 +37,10 @@ def as_bytes(written: NDArray[np.uint8]) -> list[bytes]:
     return column
 
 
-def derived(namespace: UUID, before: bytes, own: Iterable[bytes], after: bytes) -> Ids:
-    """`uuid5` of names in a namespace: each is its own part, between what all of them begin and end with."""
-    start = namespace.bytes + before
-    digests = b"".join([sha1(start + each + after, usedforsecurity=False).digest() for each in own])
+def derived(namespace: UUID, names: Iterable[bytes]) -> Ids:
+    """`uuid5(namespace, name)` of each name."""
+    space = namespace.bytes
+    digests = b"".join([sha1(space + name, usedforsecurity=False).digest() for name in names])
     ids = np.frombuffer(digests, np.uint8).reshape(-1, 20)[:, :16].copy()
     ids[:, 6] = ids[:, 6] & 0x0F | 0x50  # the version
     ids[:, 8] = ids[:, 8] & 0x3F | 0x80  # the variant

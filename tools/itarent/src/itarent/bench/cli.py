@@ -2,9 +2,13 @@
 
 import typer
 
+from itarent.bench.kafka import kafka
+from itarent.bench.latency import latency
 from itarent.bench.pipeline import pipeline
 
 app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
+app.command()(kafka)
+app.command()(latency)
 app.command()(pipeline)
 
 

@@ -1,13 +1,36 @@
-"""Searches as renters would save them, drawn from the listings that are there: busy cities get more of them."""
+"""Listings of a real file, and searches as renters would save them, drawn from these: busy cities get more of them."""
 
 import datetime as dt
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
 from uuid import UUID, uuid5
 
+from common.comuni import Comuni
 from common.events import NAMESPACE, Recipient
 from common.listing import Listing
 from common.search import InComune, Range, RentLimit, Search, Subscription
+from itarent.listings.draft import Judge
+from itarent.listings.files import Format, How, opened, outcomes
+from itarent.listings.mapping import load_mapping
+
+MAPPING: Final = "italy_rentals_2023"
+
+
+def listings_in(file: Path) -> Iterator[Listing]:
+    how = How(Judge(Comuni.load(), None), Format.AUTO, load_mapping(MAPPING), None)
+    with opened(file) as rows:
+        for outcome in outcomes(file, rows, how):
+            if isinstance(outcome.result, Listing):
+                yield outcome.result
+
+
+def as_new(listing: Listing, number: int) -> Listing:
+    """The same offer as another advertisement, so that those who wanted the first want this one too."""
+    return listing.model_copy(
+        update={"listing_id": f"bench:{number}", "source": "bench", "url": f"https://bench.example/{number}"}
+    )
 
 
 def searches(listings: Sequence[Listing], count: int, chance: random.Random) -> Iterator[tuple[Listing, Search]]:

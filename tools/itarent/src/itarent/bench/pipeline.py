@@ -4,14 +4,12 @@ The limit of messages is off and intervals are nought, so that the services are 
 """
 
 import asyncio
-import contextlib
 import datetime as dt
 import random
-import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -21,25 +19,20 @@ import orjson
 import typer
 from rich.console import Console
 
-from common.comuni import Comuni
 from common.events import ListingPublished, RecipientSaved, SubscriptionSaved
 from common.kafka import Publisher
 from common.listing import Listing
 from common.service import in_background
 from itarent.backlog import drain, watching
-from itarent.bench.demand import phone, recipient, searches, subscription
-from itarent.bench.results import keep, write_table
+from itarent.bench.demand import MAPPING, as_new, listings_in, phone, recipient, searches, subscription
+from itarent.bench.results import keep, percentile, write_table
 from itarent.commands import until_stopped
 from itarent.environment import SENDER, SERVICES, SIMULATOR
-from itarent.listings.draft import Judge
-from itarent.listings.files import Format, How, opened, outcomes
-from itarent.listings.mapping import load_mapping
 from itarent.project import PROJECT
 from itarent.system import ANY_PORTS, System, running_system
 from local_servers.home import home_of, scratch_home
 from twilio_simulator.client import connected
 
-MAPPING: Final = "italy_rentals_2023"
 LATENCY_LISTINGS_PER_S: Final = 50
 LATENCY_SECONDS: Final = 30
 JOINS_AT_ONCE: Final = 50
@@ -63,7 +56,7 @@ def pipeline(
 
 
 async def _pipeline(file: Path, counts: Sequence[int], seed: int, console: Console) -> None:
-    listings = list(_listings(file))
+    listings = list(listings_in(file))
     rows = []
     for count in counts:
         with scratch_home(home_of(PROJECT)) as home:
@@ -71,14 +64,6 @@ async def _pipeline(file: Path, counts: Sequence[int], seed: int, console: Conso
                 rows.append(await _Run(system, file, random.Random(seed), console).measure(listings, count))  # noqa: S311 - seeded
     console.print(f"Written: {keep('pipeline', seed, rows)}")
     write_table()
-
-
-def _listings(file: Path) -> Iterator[Listing]:
-    how = How(Judge(Comuni.load(), None), Format.AUTO, load_mapping(MAPPING), None)
-    with opened(file) as rows:
-        for outcome in outcomes(file, rows, how):
-            if isinstance(outcome.result, Listing):
-                yield outcome.result
 
 
 @dataclass
@@ -118,8 +103,8 @@ class _Run:
             "messages/s": messages / drained_s,
             "done after s": dict(sorted(self.done_after_s.items(), key=lambda each: each[1])),
             "listing → Twilio, measured": len(latencies),
-            "listing → Twilio p50 ms": _percentile(latencies, 50),
-            "listing → Twilio p99 ms": _percentile(latencies, 99),
+            "listing → Twilio p50 ms": percentile(latencies, 50),
+            "listing → Twilio p99 ms": percentile(latencies, 99),
             "peak memory MiB": dict(self.peak_mib),
         }
 
@@ -178,7 +163,7 @@ class _Run:
         published: dict[str, float] = {}
         async with Publisher.connected(self.system.addresses.kafka, "bench") as publisher:
             for number in range(LATENCY_LISTINGS_PER_S * LATENCY_SECONDS):
-                listing = _as_new(self.chance.choice(drawn), number)
+                listing = as_new(self.chance.choice(drawn), number)
                 assert listing.url
                 published[listing.url] = time.time()
                 await publisher.publish(self.system.topics.listings, [ListingPublished(listing=listing)])
@@ -192,19 +177,6 @@ class _Run:
                 if url in published
             }
         return sorted(1000 * (accepted[url] - at) for url, at in published.items() if url in accepted)
-
-
-def _as_new(listing: Listing, number: int) -> Listing:
-    """The same offer as another advertisement, so that those who wanted the first want this one too."""
-    return listing.model_copy(
-        update={"listing_id": f"bench:{number}", "source": "bench", "url": f"https://bench.example/{number}"}
-    )
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    with contextlib.suppress(statistics.StatisticsError):
-        return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-    return float("nan")
 
 
 _TOLD = (

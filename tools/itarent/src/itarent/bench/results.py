@@ -1,8 +1,10 @@
 """Where results go: JSON files, and one table that is made of them."""
 
+import contextlib
 import datetime as dt
 import os
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +37,13 @@ def keep(name: str, seed: int, rows: Sequence[Mapping[str, Any]]) -> Path:
     measured = {"benchmark": name, "date": dt.datetime.now(dt.UTC).date(), "seed": seed, "machine": machine()}
     file.write_bytes(orjson.dumps({**measured, "rows": rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return file
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """NaN of fewer than two values."""
+    with contextlib.suppress(statistics.StatisticsError):
+        return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+    return float("nan")
 
 
 def write_table() -> None:
