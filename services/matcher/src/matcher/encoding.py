@@ -27,19 +27,17 @@ AT_ONCE: Final = 2_000
 
 
 class Tally(NamedTuple):
-    """How many notifications of a listing are in a slice, and of how many searches they tell."""
+    """How many notifications of a listing are in a slice."""
 
     listing_id: str
     flat_id: UUID
     reason: Reason
     notifications: int
-    searches: int
 
     @classmethod
     def of(cls, told: Told, users: Users) -> Self:
         assert told.change.listing
-        notifications, searches = len(users.starts), len(users.numbers)
-        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason, notifications, searches)
+        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason, len(users.starts))
 
 
 @dataclass(frozen=True)
