@@ -21,6 +21,24 @@ def quiet_until(quiet_hours: QuietHours | None, time_zone: str, moment: datetime
     return until if until > moment else None
 
 
+def nights_between(
+    quiet_hours: QuietHours | None, time_zone: str, first: datetime, last: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Start and end of all quiet hours from `first` to `last`, in order, those that meet as one."""
+    if quiet_hours is None or quiet_hours.start == quiet_hours.end:
+        return []
+    zone = zone_of(time_zone)
+    day, nights = first.astimezone(zone).date() - timedelta(days=1), list[tuple[datetime, datetime]]()
+    while day <= last.astimezone(zone).date():
+        start, end = _night(quiet_hours, zone, day)
+        if nights and start <= nights[-1][1]:
+            nights[-1] = (nights[-1][0], max(end, nights[-1][1]))
+        else:
+            nights.append((start, end))
+        day += timedelta(days=1)
+    return nights
+
+
 def _night(quiet_hours: QuietHours, zone: ZoneInfo, day: date) -> tuple[datetime, datetime]:
     """The quiet hours that begin on `day`. Where the clocks repeat or skip an hour, the longer reading counts."""
     last_day = day if quiet_hours.start < quiet_hours.end else day + timedelta(days=1)

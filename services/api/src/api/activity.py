@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from common.outbox import Connection
 
 MESSAGES_SHOWN: Final = 20
+LISTINGS_LOCK: Final = 0x115717
+"""Key of the advisory lock under which listings are recorded: they become visible in the order of their arrival."""
 
 OfUserT = TypeVar(
     "OfUserT", bound=NotificationRequested | DirectMessageRequested | MessageStatusReported | NotificationSettled
@@ -120,6 +122,7 @@ class Activity:
                 each.event.listing.active,
                 card_of(each.event.listing).model_dump(mode="json"),
                 dt.datetime.fromtimestamp(each.record.timestamp / 1000, dt.UTC),
+                each.event.listing.model_dump(mode="json", exclude_none=True),
             )
             for each in newest.values()
             if each.event
@@ -127,7 +130,8 @@ class Activity:
         last = {each.key: each for each in received}
         gone = [key for key, each in last.items() if each.event is None]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_RECORD_LISTINGS, *_by_column(rows, 5))
+            await connection.execute(_TAKE_TURN, LISTINGS_LOCK)
+            await connection.execute(_RECORD_LISTINGS, *_by_column(rows, 6))
             await connection.execute(_WITHDRAW_LISTINGS, gone)
 
     async def record_notifications(self, events: Sequence[NotificationRequested | DirectMessageRequested]) -> None:
@@ -294,12 +298,18 @@ def step_of(step: _Row) -> StatusStep:
 
 _ERASED = "SELECT user_id FROM erased_users WHERE user_id = ANY($1::uuid[])"
 
+_TAKE_TURN = "SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))"
+
 _RECORD_LISTINGS = """
-INSERT INTO recent_listings AS known (listing_id, version, active, card, published_at)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::jsonb[], $5::timestamptz[])
+INSERT INTO recent_listings AS known (listing_id, version, active, card, published_at, listing, offered_at)
+SELECT *, CASE WHEN active THEN published_at END
+FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::jsonb[], $5::timestamptz[], $6::jsonb[])
+    AS given (listing_id, version, active, card, published_at, listing)
 ON CONFLICT (listing_id) DO UPDATE SET
     version = excluded.version, active = excluded.active, card = excluded.card,
-    published_at = excluded.published_at, arrival = DEFAULT
+    published_at = excluded.published_at, arrival = DEFAULT,
+    offered_at = coalesce(known.offered_at, excluded.offered_at),
+    listing = CASE WHEN excluded.active OR known.listing IS NULL THEN excluded.listing ELSE known.listing END
 WHERE known.version < excluded.version
 """
 

@@ -18,8 +18,10 @@ from api.erasure import Erasure
 from api.export import Exports
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
+from api.previews import Previews
 from api.problems import RETRY_AFTER_OUTAGE_S, Problem
 from api.rates import RateLimits
+from api.recent import RecentListings
 from api.recipients import Recipients
 from api.security import AccessTokens, Passwords, TokenFault
 from api.settings import ApiSettings
@@ -48,6 +50,8 @@ class Services:
     phones: PhoneLinks
     activity: Activity
     statistics: Statistics
+    recent: RecentListings
+    previews: Previews
     watch: Watch
     rates: RateLimits
     passwords: Passwords

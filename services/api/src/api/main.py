@@ -29,7 +29,9 @@ from api.openapi import describe
 from api.pages.cookies import WriteCookies
 from api.pages.problem_pages import page_of
 from api.phone_links import PhoneLinks
+from api.previews import Previews
 from api.rates import PostgresCounters, RateLimits
+from api.recent import RecentListings
 from api.recipients import Recipients
 from api.routes import activity, auth, listings, me, messages, pages, subscriptions, watch, whatsapp
 from api.security import AccessTokens, Passwords, Pseudonyms
@@ -89,7 +91,8 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
-        async with broker, in_background(relay.run(), keep_house(services.pool, services.phones, services.erasure)):
+        house = keep_house(services.pool, services.phones, services.erasure)
+        async with broker, in_background(relay.run(), house, services.recent.keep_up()):
             await broker.start()
             yield services
 
@@ -105,6 +108,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
         open_pool(settings.database_url, NAME) as pool,
         Publisher.connected(settings.kafka_bootstrap_servers, NAME) as publisher,
         KafkaFlow.connected(settings.kafka_bootstrap_servers, topics, settings.matcher_shards) as flow,
+        RecentListings.following(pool) as recent,
     ):
         outbox = Outbox(NAME)
         recipients = Recipients(pool, outbox, topics.recipients)
@@ -133,6 +137,8 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
             activity=Activity(pool),
             statistics=Statistics(pool),
+            recent=recent,
+            previews=Previews(recent, settings.prices, settings.interval),
             watch=Watch(pool, flow, topics),
             rates=RateLimits(PostgresCounters(pool)),
             passwords=Passwords(),

@@ -23,6 +23,7 @@ REFRESHES_OF_ADDRESS: Final = RateLimitItemPerMinute(60, namespace="refresh")
 PASSWORDS_OF_USER: Final = RateLimitItemPerMinute(10, 10, namespace="password")  # asked for again while signed in
 EXPORTS: Final = RateLimitItemPerHour(10, namespace="export")
 LINKS: Final = RateLimitItemPerHour(5, namespace="link")
+PREVIEWS: Final = RateLimitItemPerMinute(30, namespace="preview")
 TESTS: Final = RateLimitItemPerMinute(3, 10, namespace="test")
 
 
