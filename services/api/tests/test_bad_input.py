@@ -114,7 +114,7 @@ async def test_every_text_field_keeps_any_text_or_refuses_it(unlimited_api: Api,
                 method, address, json=with_text(copy.deepcopy(example), field, text), headers=headers
             )
             assert answer.status_code < 500, (method, path, field, name, answer.text)
-            if answer.is_success and path.startswith("/api/v1/subscriptions"):
+            if answer.is_success and path.startswith("/api/v1/subscriptions") and not path.endswith("/preview"):
                 assert text in set(leaves(answer.json())), (method, path, field, name)
                 kept += 1
     assert kept > len(TEXTS), "Hardly any text was taken: what was tested?"

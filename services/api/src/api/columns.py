@@ -106,7 +106,10 @@ class _Points:
 
     def at(self, rows: Rows) -> list[Position | None]:
         points = zip(self.known(rows).tolist(), self._degrees[rows].tolist(), strict=True)
-        return [Position.model_construct(latitude=point[0], longitude=point[1]) if known else None for known, point in points]
+        return [
+            Position.model_construct(latitude=point[0], longitude=point[1]) if known else None
+            for known, point in points
+        ]
 
     def only(self, rows: Rows) -> "_Points":
         kept = _Points()
@@ -144,7 +147,9 @@ class _Whereabouts:
         self._comuni.add([at._replace(zone=None, position=None) for at in said])
         self._zones.add([at._replace(position=None) for at in said])
 
-    def found(self, rows: Rows, points: _Points, wanted: tuple[Place, ...], judge: Callable[[Any, Any], Finding]) -> Findings:
+    def found(
+        self, rows: Rows, points: _Points, wanted: tuple[Place, ...], judge: Callable[[Any, Any], Finding]
+    ) -> Findings:
         """What each of the rows is. Only areas look at a point, and one outside an area's box is outside the area."""
         areas = [place for place in wanted if isinstance(place, InCircle | InPolygon)]
         if not areas:
@@ -157,7 +162,7 @@ class _Whereabouts:
         near = np.flatnonzero(located & (findings != INDEX[Finding.SATISFIED]))
         near = near[points.in_boxes(rows[near], [box_of(area) for area in areas])]
         at = zip(self._zones.at(rows[near]), points.at(rows[near]), strict=True)
-        findings[near] = [INDEX[judge(wanted, Whereabouts(*names[:3], position))] for names, position in at]
+        findings[near] = [INDEX[judge(wanted, names._replace(position=position))] for names, position in at]
         return findings
 
     def _by_name(self, rows: Rows, wanted: tuple[Place, ...], judge: Callable[[Any, Any], Finding]) -> Findings:

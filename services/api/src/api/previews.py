@@ -1,7 +1,7 @@
 """A search tried before it is saved: what the last days would have brought, at what cost, and why not more."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -92,13 +92,67 @@ class Preview(Value):
     last: tuple[TriedListing, ...] = Field(description="the newest that match, at most ten")
     nearly: tuple[TriedListing, ...] = Field(description="the newest that one criterion alone keeps away, at most five")
 
+    @classmethod
+    def of(cls, trial: "Trial") -> "Preview":
+        strictest = trial.strictest
+        return cls(
+            days=round(trial.days, 1),
+            listings=trial.listings,
+            matches=trial.matches,
+            flats_a_day=round(trial.flats_a_day, 2),
+            flats_a_night=round(trial.flats_a_night, 2),
+            messages_a_day=round(trial.messages_a_day, 2),
+            cost=trial.cost,
+            too_wide=str(trial.too_wide) if trial.too_wide else None,
+            criteria=tuple(_effect(effect, trial.search) for effect in trial.effects),
+            strictest=strictest.rule.criterion if strictest else None,
+            last=tuple(_explained(trial.search, each) for each in trial.last),
+            nearly=tuple(_explained(trial.search, each) for each in trial.nearly),
+        )
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A listing, and since when it is offered."""
+
+    listing: Listing
+    at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying a search, for whoever words it."""
+
+    search: Search
+    days: float
+    listings: int
+    matches: int
+    flats_a_day: float
+    flats_a_night: float
+    messages_a_day: float
+    cost: ExpectedCost
+    effects: Sequence[Effect]
+    last: Sequence[Offered]
+    nearly: Sequence[Offered]
+
+    @property
+    def too_wide(self) -> TooWide | None:
+        return TooWide(self.matches, self.listings) if _is_too_wide(self.matches, self.listings) else None
+
+    @property
+    def strictest(self) -> Effect | None:
+        """What keeps most away by itself; where nothing does, what excludes most of all that the place has."""
+        candidates = [effect for effect in self.effects if effect.more_if_dropped is not None]
+        strictest = max(candidates, key=lambda effect: (effect.more_if_dropped, effect.excluded), default=None)
+        return strictest if strictest and (strictest.more_if_dropped or strictest.excluded) else None
+
 
 @dataclass(frozen=True)
 class _Tried:
-    """What is read off the columns for a preview."""
+    """What is read off the columns for a trial."""
 
     judged: Judged
-    recent: int
+    listings: int
     days: float
     moments: Sequence[float]
     last: Sequence[tuple[int, float]]
@@ -111,26 +165,24 @@ class Previews:
         self._prices = prices
         self._interval = interval
 
-    async def of(self, search: Search, renter: Recipient, now: dt.datetime) -> Preview:
+    async def of(self, search: Search, renter: Recipient, now: dt.datetime) -> Trial:
         """What the search would have brought this renter."""
         tried = await self._recent.ask(lambda columns: _tried(columns, search, now))
         known = await self._recent.numbered([number for number, _ in (*tried.last, *tried.nearly)])
-        first = now - RECENT
-        night = Nights.between(renter.quiet_hours or USUAL_NIGHT, renter.time_zone, first, now)
+        night = Nights.between(renter.quiet_hours or USUAL_NIGHT, renter.time_zone, now - RECENT, now)
         messages_a_day = self._messages(tried, renter, now) / tried.days
-        return Preview(
-            days=round(tried.days, 1),
-            listings=tried.recent,
+        return Trial(
+            search=search,
+            days=tried.days,
+            listings=tried.listings,
             matches=len(tried.moments),
-            flats_a_day=round(len(tried.moments) / tried.days, 2),
-            flats_a_night=round(night.count(tried.moments) / tried.days, 2),
-            messages_a_day=round(messages_a_day, 2),
+            flats_a_day=len(tried.moments) / tried.days,
+            flats_a_night=night.count(tried.moments) / tried.days,
+            messages_a_day=messages_a_day,
             cost=self._cost(messages_a_day, renter),
-            too_wide=_too_wide(len(tried.moments), tried.recent),
-            criteria=tuple(_effect(effect, search) for effect in tried.judged.effects),
-            strictest=_strictest(tried.judged.effects),
-            last=_explained(search, tried.last, known),
-            nearly=_explained(search, tried.nearly, known),
+            effects=tried.judged.effects,
+            last=_offered(tried.last, known),
+            nearly=_offered(tried.nearly, known),
         )
 
     async def check(self, search: Search, now: dt.datetime) -> None:
@@ -167,7 +219,7 @@ def _tried(columns: Columns, search: Search, now: dt.datetime) -> _Tried:
     judged = judge(columns, search, recent)
     return _Tried(
         judged=judged,
-        recent=len(recent),
+        listings=len(recent),
         days=_days(columns.offered_at(recent[:1]), now),
         moments=columns.offered_at(judged.matching),
         last=_newest(columns, judged.matching, SHOWN),
@@ -194,10 +246,6 @@ def _is_too_wide(matches: int, recent: int) -> bool:
     return recent >= TOO_WIDE_FROM and matches > TOO_WIDE_SHARE * recent
 
 
-def _too_wide(matches: int, recent: int) -> str | None:
-    return str(TooWide(matches, recent)) if _is_too_wide(matches, recent) else None
-
-
 def _effect(effect: Effect, search: Search) -> CriterionEffect:
     return CriterionEffect(
         criterion=effect.rule.criterion,
@@ -209,26 +257,14 @@ def _effect(effect: Effect, search: Search) -> CriterionEffect:
     )
 
 
-def _strictest(effects: Sequence[Effect]) -> Criterion | None:
-    """What keeps most away by itself; where nothing does, what excludes most of all that the place has."""
-    candidates = [effect for effect in effects if effect.more_if_dropped is not None]
-    strictest = max(candidates, key=lambda effect: (effect.more_if_dropped or 0, effect.excluded), default=None)
-    return strictest.rule.criterion if strictest and (strictest.more_if_dropped or strictest.excluded) else None
-
-
-def _explained(
-    search: Search, offered: Sequence[tuple[int, float]], known: dict[int, Listing]
-) -> tuple[TriedListing, ...]:
+def _offered(rows: Sequence[tuple[int, float]], known: Mapping[int, Listing]) -> list[Offered]:
     """Each as it was offered; one that has been removed meanwhile is left out."""
-    return tuple(
-        TriedListing(
-            listing=card_of(known[number]),
-            offered_at=dt.datetime.fromtimestamp(offered_at, dt.UTC),
-            verdicts=explain(search, known[number]).verdicts,
-        )
-        for number, offered_at in offered
-        if number in known
-    )
+    return [Offered(known[number], dt.datetime.fromtimestamp(at, dt.UTC)) for number, at in rows if number in known]
+
+
+def _explained(search: Search, offered: Offered) -> TriedListing:
+    verdicts = explain(search, offered.listing).verdicts
+    return TriedListing(listing=card_of(offered.listing), offered_at=offered.at, verdicts=verdicts)
 
 
 def _in_cents(amount: Decimal) -> Decimal:

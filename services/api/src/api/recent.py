@@ -70,11 +70,12 @@ class RecentListings:
 
     async def one(self, listing_id: str) -> Listing | None:
         """A listing as it was last offered, withdrawn if it has gone since; None where none is known in full."""
-        row = await self._pool.fetchrow(_ONE, listing_id)
-        if row is None:
-            return None
-        listing = Listing.model_validate_json(row["listing"])
-        return listing if row["active"] else listing.model_copy(update={"status": ListingStatus.WITHDRAWN})
+        return (await self.several([listing_id])).get(listing_id)
+
+    async def several(self, listing_ids: Sequence[str]) -> dict[str, Listing]:
+        """Those of the listings that are known in full, each as `one` gives it."""
+        rows = await self._pool.fetch(_SEVERAL, listing_ids)
+        return {row["listing_id"]: _as_it_is(row) for row in rows}
 
     async def numbered(self, numbers: list[int]) -> dict[int, Listing]:
         """Listings by their numbers, as they were last offered."""
@@ -91,6 +92,11 @@ class RecentListings:
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _as_it_is(row: asyncpg.Record) -> Listing:
+    listing = Listing.model_validate_json(row["listing"])
+    return listing if row["active"] else listing.model_copy(update={"status": ListingStatus.WITHDRAWN})
 
 
 def _add(columns: Columns, rows: Sequence[asyncpg.Record]) -> None:
@@ -113,6 +119,9 @@ SELECT number, arrival, offered_at, listing::text FROM recent_listings
 WHERE arrival > $1 AND offered_at > $2 AND listing IS NOT NULL ORDER BY arrival LIMIT $3
 """
 
-_ONE = "SELECT active, listing::text FROM recent_listings WHERE listing_id = $1 AND listing IS NOT NULL"
+_SEVERAL = """
+SELECT listing_id, active, listing::text FROM recent_listings
+WHERE listing_id = ANY($1::text[]) AND listing IS NOT NULL
+"""
 
 _NUMBERED = "SELECT number, listing::text FROM recent_listings WHERE number = ANY($1::bigint[])"

@@ -11,6 +11,7 @@ RULES: Final = re.compile(
     "|This is not a cursor"
     "|is above maximum"
     "|ISTAT knows no comune|Several comuni are called"
+    "|This search matches"
     "|phone number|No phone has this number|WhatsApp does not work with"
     "|This is not the code"
     "|U\\+0000"

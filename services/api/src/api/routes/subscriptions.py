@@ -63,7 +63,8 @@ async def preview(
 ) -> Preview:
     """Try a search without saving it: what the last 14 days would have brought, and what keeps how many flats away."""
     await services.rates.spend(rates.PREVIEWS, str(renter.user_id))
-    return await services.previews.of(draft.fields()["search"], renter, dt.datetime.now(dt.UTC))
+    search = draft.fields()["search"]
+    return Preview.of(await services.previews.of(search, renter, dt.datetime.now(dt.UTC)))
 
 
 @router.get("/{subscription_id}")
