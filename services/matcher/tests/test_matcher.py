@@ -18,18 +18,21 @@ from prometheus_client import REGISTRY
 
 from common.events import ListingPublished, NotificationRequested, Reason, SubscriptionSaved
 from common.kafka import Encoded, Publisher, tombstone
-from common.listing import Listing, ListingStatus
-from common.search import Alert, Subscription, SubscriptionStatus
+from common.listing import Listing, ListingStatus, Signal
+from common.search import Alert, Commute, Subscription, SubscriptionStatus
 from common.shards import Shard
 from common.topics import Topics
+from matcher.engines import EngineKind
 from matcher.layout import NoCommonShardsError, NotLevelError, StillRunningError
 from matcher.main import matching
 from matcher.searches import Searches, TopicMissingError
 from matcher.settings import Settings
-from testkit.factories import USER_ID, make_listing, make_subscription, monthly
+from testkit.factories import USER_ID, make_listing, make_search, make_subscription, monthly
 from testkit.records import records_of
 from testkit.servers import Database
 from testkit.waiting import eventually
+
+from .conftest import RoutingWorld, engine_of, served
 
 IDEALISTA = {"listing_id": "idealista.it:1", "source": "idealista.it"}
 GONE = ListingStatus.WITHDRAWN
@@ -239,6 +242,28 @@ async def test_every_version_is_recorded_with_the_searches_it_was_matched_agains
     await administrator.close()
     assert len(position) == settings.topics.subscriptions.partitions
     assert sum(position) == 20
+
+
+async def test_minutes_to_work_and_signals_are_found_out_before_a_flat_is_told(
+    settings: Settings, world: World, routing_world: RoutingWorld
+) -> None:
+    office = Commute(to={"latitude": 45.4642, "longitude": 9.19}, minutes=20)
+    near, far = (make_search(commutes=(office.model_copy(update={"minutes": minutes}),)) for minutes in (20, 10))
+    await world.search(
+        make_subscription(search=near), make_subscription(subscription_id=UUID(int=2), user_id=UUID(int=2), search=far)
+    )
+    routing_world.way(office.to, office.by, 15 * 60)
+    scam = make_listing(description="Sono all'estero. Paghi con Western Union e spedirò le chiavi.")
+    async with served(engine_of(EngineKind.VALHALLA, routing_world)) as url:
+        asking = settings.model_copy(update={"commute_engine": EngineKind.VALHALLA, "commute_url": url})
+        async with matching(asking):
+            await world.offer(scam)
+            (notification,) = await world.told(Reason.NEW)
+            await world.offer(make_listing(version=2, status=GONE))
+            _, gone = await world.told(Reason.NEW, Reason.WITHDRAWN)
+    assert (notification.user_id, gone.user_id) == (USER_ID, USER_ID)
+    assert notification.card.signals == (Signal.SCAM_SIGNS,)
+    assert notification.searches[0].unknown == ()
 
 
 async def test_a_matcher_without_topics_says_so(kafka: str, topics: Topics) -> None:

@@ -185,6 +185,15 @@ class Search(Value):
         default_factory=dict, description="where it differs from the default policy of the criterion"
     )
 
+    @property
+    def asks_the_way(self) -> bool:
+        """Whether it may depend on what a routing engine says."""
+        return any(each.minutes is not None for each in self.commutes)
+
+    def under(self, criterion: Criterion, policy: UnknownPolicy) -> Self:
+        """The same search with another policy for what is unknown."""
+        return self.model_copy(update={"unknown": {**self.unknown, criterion: policy}})
+
 
 class Alert(StrEnum):
     """What about a matching flat a renter wants to be told."""

@@ -17,6 +17,7 @@ from common.kafka import Publisher, Reader, Received, Records, at_once
 from common.shards import Shard
 from common.topics import Topics
 from matcher.announcements import announcements
+from matcher.appraisals import Appraisals
 from matcher.difference import Change, Origin, Published
 from matcher.index import Index
 from matcher.progress import Progress
@@ -46,6 +47,7 @@ def subscribe(
     publisher: Publisher,
     searches: Searches,
     store: Store,
+    appraisals: Appraisals,
     progress: Progress,
     clock: Clock,
 ) -> None:
@@ -70,7 +72,11 @@ def subscribe(
                 published = [_published(received) for received in await reader.read(records)]
             flat_ids = await store.flats_of(published)
             async with store.holding(flat_ids) as flats, searches.held() as held:
-                changes = flats.take(published)
+                asking = held.asking
+                appraised = await appraisals.made(
+                    published, flats.known, lambda listing: (each.search for each in asking.candidates(listing))
+                )
+                changes = flats.take(appraised)
                 await announce(changes, held.index)
                 await flats.record(changes, held.position)
         listings_matched.inc(len(changes))

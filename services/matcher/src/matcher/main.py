@@ -11,6 +11,10 @@ from common.postgres import migrate, open_pool
 from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
+from common.zone_rents import ZoneRents
+from matcher.appraisals import Appraisals
+from matcher.commutes import Commutes
+from matcher.engines import Engine, engine_at
 from matcher.handlers import subscribe
 from matcher.layout import take_up
 from matcher.progress import Progress
@@ -41,7 +45,9 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
     shard = settings.shard
     await migrate(settings.database_url, "matcher")
     await take_up(bootstrap, topics, settings.database_url, shard)
+    zone_rents = ZoneRents.load(settings.omi_directory) if settings.omi_directory else None
     async with (
+        _engine(settings) as engine,
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
         Publisher.connected(bootstrap, "matcher") as publisher,
         Searches.loaded(bootstrap, topics.subscriptions, shard.holds) as searches,
@@ -57,8 +63,22 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             publisher=publisher,
             searches=searches,
             store=Store(pool, shard),
+            appraisals=Appraisals(pool, shard, zone_rents, Commutes(pool, engine, settings.commute_within_seconds)),
             progress=progress,
-            clock=lambda: dt.datetime.now(dt.UTC),
+            clock=_now,
         )
         await broker.start()
         yield progress
+
+
+@contextlib.asynccontextmanager
+async def _engine(settings: Settings) -> AsyncIterator[Engine | None]:
+    if settings.commute_engine is None or settings.commute_url is None:
+        yield None
+        return
+    async with engine_at(settings.commute_engine, settings.commute_url, _now) as engine:
+        yield engine
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -39,6 +39,8 @@ class HeldSearches:
     """The searches as they are while a batch is matched, and up to where their topic was read."""
 
     index: Index
+    asking: Index
+    """Those of them that ask how long the way to work is: an engine's answers are wanted before they can be matched."""
     position: list[int]
     """Per partition, the offset of the next record."""
 
@@ -55,6 +57,7 @@ class Searches:
         self._position = [0] * len(partitions)
         self._subscriptions: dict[UUID, Subscription] = {}
         self._index = Index()
+        self._asking = Index()
         self._unchanging = asyncio.Lock()
 
     @classmethod
@@ -92,7 +95,7 @@ class Searches:
     async def held(self) -> AsyncIterator[HeldSearches]:
         """The searches, which do not change within the block."""
         async with self._unchanging:
-            yield HeldSearches(self._index, list(self._position))
+            yield HeldSearches(self._index, self._asking, list(self._position))
 
     async def _read(self) -> None:
         read = await self._consumer.getmany(timeout_ms=1000, max_records=LOAD_RECORDS)
@@ -123,12 +126,16 @@ class Searches:
         self._subscriptions[subscription.subscription_id] = subscription
         if subscription.active:
             self._index.add(subscription)
+            if subscription.search.asks_the_way:
+                self._asking.add(subscription)
 
     def _remove(self, key: str) -> None:
         with contextlib.suppress(ValueError):  # what is no id of ours was never here
             known = self._subscriptions.pop(UUID(key), None)
             if known and known.active:
                 self._index.discard(known)
+                if known.search.asks_the_way:
+                    self._asking.discard(known)
 
 
 async def _partitions_of(bootstrap_servers: str, topic: Topic) -> list[TopicPartition]:

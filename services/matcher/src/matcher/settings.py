@@ -1,9 +1,22 @@
 """What the matcher needs to know."""
 
-from pydantic import Field, ValidationInfo, field_validator
+from pathlib import Path
+from typing import Annotated, Final
 
-from common.settings import PostgresUrl, Sharded, wrong
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from common.settings import BaseUrl, PostgresUrl, Sharded, wrong
 from common.shards import Shard
+from matcher.engines import EngineKind
+
+PROFILE: Final = "{profile}"
+
+
+def _omi_directory(path: Path) -> Path:
+    for pattern in ("omi_zones_*.geojson", "omi_residential_rent_*.csv.gz"):
+        if not any(path.glob(pattern)):
+            raise wrong(f"there is no {pattern} in it", "Name the directory that holds OMI's zones and rents.")
+    return path
 
 
 class Settings(Sharded):
@@ -11,6 +24,22 @@ class Settings(Sharded):
     http_port: int = Field(default=8001, ge=0, le=65535, description="the matcher's port for health and metrics")
     matcher_shard: int = Field(
         default=1, ge=1, validate_default=True, description="which of MATCHER_SHARDS this process is, from 1"
+    )
+
+    omi_directory: Annotated[Path, AfterValidator(_omi_directory)] | None = Field(
+        default=None,
+        description="a directory with the zones and rents of Agenzia Entrate - OMI; empty: none is compared",
+    )
+    commute_engine: EngineKind | None = Field(
+        default=None, description="what answers for minutes to work: otp, valhalla or osrm; empty: nothing does"
+    )
+    commute_url: BaseUrl | None = Field(
+        default=None,
+        description="where it answers: OpenTripPlanner's http://host:8080/otp/gtfs/v1, Valhalla's http://host:8002, "
+        "OSRM's http://osrm-{profile}:5000",
+    )
+    commute_within_seconds: float = Field(
+        default=2.0, gt=0, le=20, description="how long a batch of listings waits for it at the most"
     )
 
     @field_validator("matcher_shard")
@@ -23,6 +52,19 @@ class Settings(Sharded):
                 "MATCHER_SHARDS",
             )
         return number
+
+    @field_validator("commute_url")
+    @classmethod
+    def _fits_the_engine(cls, url: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("commute_engine")
+        if (url is None) is not (kind is None):
+            raise wrong("of these two one is set and one is not", "Set both, or none.", "COMMUTE_ENGINE")
+        if kind is EngineKind.OSRM and url and PROFILE not in url:
+            raise wrong(
+                "each server of OSRM knows one profile",
+                "Write {profile} where the addresses of those for car, bike and foot differ.",
+            )
+        return url
 
     @property
     def shard(self) -> Shard:

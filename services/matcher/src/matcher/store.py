@@ -100,6 +100,12 @@ class HeldFlats:
     _shard: Shard
     _lease: Lease
 
+    @property
+    def known(self) -> dict[ListingId, Known]:
+        """The batch's advertisements as they are known."""
+        flats = self._flats.items()
+        return {listing_id: flat.known[listing_id] for listing_id, flat in flats if listing_id in flat.known}
+
     def take(self, published: Iterable[Published]) -> list[Change]:
         """What versions change, one after the other. A tombstone of what was never seen changes nothing."""
         known = ((self._flats[each.listing_id], each) for each in published if each.listing_id in self._flats)

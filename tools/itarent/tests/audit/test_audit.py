@@ -14,11 +14,13 @@ from typer.testing import CliRunner, Result
 from common.events import ListingPublished, NotificationRequested, SubscriptionSaved
 from common.kafka import Publisher, Received, decode
 from common.links import Links
-from common.listing import Listing, ListingStatus
+from common.listing import Listing, ListingStatus, Position, Signal
 from common.postgres import open_pool
-from common.search import Range
+from common.search import Commute, Criterion, Range, UnknownPolicy
 from common.topics import Topics
 from itarent.cli import app
+from matcher.commutes import ways_wanted_by
+from matcher.engines import EngineKind
 from matcher.main import matching
 from matcher.settings import Settings
 from sender.intake import Intake, Requested
@@ -168,6 +170,47 @@ FORGERIES = [  # each adds to what the ones before it have done
     ),
     ("DELETE FROM matcher.versions WHERE version = 2 AND $1::uuid IS NOT NULL", (2, 5), "never took effect"),
 ]
+
+
+async def test_what_was_found_out_when_a_flat_was_matched_is_what_the_audit_goes_by(
+    kafka: str, topics: Topics, database: Database
+) -> None:
+    """The engine is away: one way is remembered, the other is unknown. What it says later changes nothing."""
+    near = Commute(to=Position(latitude=45.4642, longitude=9.19), minutes=20)
+    unknown = Commute(to=Position(latitude=45.5, longitude=9.2), minutes=20)
+    searches = [
+        make_search(commutes=(near,)),
+        make_search(commutes=(near.model_copy(update={"minutes": 10}),)),
+        make_search(commutes=(unknown,)),
+        make_search(commutes=(unknown,)).under(Criterion.COMMUTE, UnknownPolicy.FAIL),
+        make_search(signals_unwanted={Signal.SCAM_SIGNS}),
+    ]
+    settings = Settings(
+        kafka_bootstrap_servers=kafka,
+        kafka_namespace=topics.listings.name.removesuffix(".listings.v1"),
+        database_url=database.url("matcher"),
+        http_port=0,
+        commute_engine=EngineKind.VALHALLA,
+        commute_url="http://127.0.0.1:9",
+    )
+    scam = make_listing(description="Sono all'estero. Paghi con Western Union e spedirò le chiavi.")
+    async with Publisher.connected(kafka, "test") as publisher:
+        system = System(kafka, topics, database, publisher)
+        for renter, search in zip(RENTERS, searches, strict=True):
+            saved = make_subscription(subscription_id=renter, user_id=renter, search=search)
+            await system.publish(SubscriptionSaved(subscription=saved))
+        async with matching(settings):
+            await system.execute(_TELL_WAY, *ways_wanted_by(scam, searches[:1]).pop(), 900)
+            await system.publish(ListingPublished(listing=scam))
+            await system.until_effective(1)
+    await system.execute(_TELL_WAY, *ways_wanted_by(scam, searches[2:3]).pop(), 3000)
+    await system.fill_ledger()
+    audited = await system.audit()
+    assert audited.exit_code == 0, audited.output
+    assert json.loads(audited.stdout)["by_disposition"] == {"waiting": 2}
+
+
+_TELL_WAY = "INSERT INTO matcher.ways (start, destination, mode, seconds) VALUES ($1, $2, $3, $4)"
 
 
 def test_a_system_that_cannot_be_reached_cannot_be_audited() -> None:

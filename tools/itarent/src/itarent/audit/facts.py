@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.events import Disposition
+from common.listing import Appraisal
 from common.shards import EVERYBODY, Shard
 
 
@@ -34,6 +35,8 @@ class Effect:
     """The searches in force: per partition of the subscriptions' topic, the offset of the next record."""
     shard: Shard = EVERYBODY
     """For whose searches: a version takes effect once in each shard of the matcher."""
+    appraisal: Appraisal = field(default_factory=Appraisal)
+    """What the matcher had found out about the version when it matched it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,10 @@ def without_effect(published: Versions, effects: Iterable[Effect]) -> dict[Origi
 
 
 def _with_listings(effects: Iterable[Effect], published: Versions) -> Iterator[tuple[Effect, Listing | None]]:
-    return ((effect, published[effect.origin].listing) for effect in effects)
+    """As the matcher matched them: an advertisement with what was found out about it."""
+    for effect in effects:
+        listing = published[effect.origin].listing
+        yield effect, listing and listing.model_copy(update={"appraisal": effect.appraisal})
 
 
 async def _flats(

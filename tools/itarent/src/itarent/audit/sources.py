@@ -20,7 +20,7 @@ from common.events import (
     SubscriptionSaved,
 )
 from common.kafka import Received, decode
-from common.listing import Listing
+from common.listing import Appraisal, Listing
 from common.shards import Shard
 from common.topics import Topic, Topics
 from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
@@ -205,6 +205,7 @@ def _effect(row: asyncpg.Record) -> Effect:
         origin=Origin(row["partition"], row["offset"]),
         shard=Shard(row["shard"], row["shards"]),
         position=tuple(row["subscriptions_position"]),
+        appraisal=Appraisal.model_validate_json(row["appraisal"]) if row["appraisal"] else Appraisal(),
     )
 
 
@@ -225,8 +226,10 @@ def _row(row: asyncpg.Record) -> Row:
 
 
 _EFFECTS = """
-SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position, shard, shards
-  FROM matcher.versions ORDER BY flat_id, effect
+SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position, shard, shards,
+       appraisal
+  FROM matcher.versions LEFT JOIN matcher.appraisals USING (shards, shard, listing_id, version)
+ ORDER BY flat_id, effect
 """
 
 _ROWS = """
