@@ -150,7 +150,12 @@ def _rooms(listing: Listing) -> str:
 
 def _features(search: Search, listing: Listing, said: Said) -> str:
     known = {feature: listing.features[feature] for feature in sorted(search.features) if feature in listing.features}
-    return listed([f"{getattr(said.feature, each)} {'✓' if has else '✗'}" for each, has in known.items()])
+    return listed(
+        [
+            str(getattr(said.feature, each) if has else said.why.without.format(what=getattr(said.feature, each)))
+            for each, has in known.items()
+        ]
+    )
 
 
 def _number(value: int | None) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from types import SimpleNamespace
@@ -32,6 +33,9 @@ def _said(section: Mapping[str, Any]) -> Said:
 
 
 SAID: Final[Mapping[Language, Said]] = {language: _said(texts_of(language)) for language in Language}
+
+ROUGHLY_WHOLE: Final = 10
+"""From here on an estimate has no decimals."""
 
 LANGUAGES: Final[Mapping[Language, str]] = {
     Language.ITALIAN: "Italiano",
@@ -90,6 +94,11 @@ def day_of(date: dt.date, language: Language) -> str:
     return format_date(date, "d MMM", locale=language)
 
 
+def date_of(date: dt.date, language: Language) -> str:
+    """`1 feb 2027`."""
+    return format_date(date, "d MMM y", locale=language)
+
+
 def duration_of(delay: dt.timedelta, language: Language) -> str:
     """`42 secondi`, `3 minuti`."""
     return format_timedelta(delay, threshold=1.5, locale=language)
@@ -107,6 +116,16 @@ def amount_of(cents: int, language: Language) -> str:
     """`1.100 €`; cents are shown only where there are any."""
     pattern = "#,##0 ¤" if cents % 100 == 0 else "#,##0.00 ¤"
     return format_currency(cents / 100, "EUR", pattern, locale=language, currency_digits=False)
+
+
+def money_of(amount: Decimal, currency: str, language: Language) -> str:
+    """`7,57 USD`, as the language writes it."""
+    return format_currency(amount, currency, locale=language)
+
+
+def roughly(value: float, language: Language) -> str:
+    """`12`, `2,5`, `0,3`: no more digits than an estimate deserves."""
+    return number_of(round(value) if value >= ROUGHLY_WHOLE else round(value, 1), language)
 
 
 def rent_of(rent: Rent | None, language: Language) -> str:
@@ -203,16 +222,16 @@ def summary_of(search: Search, language: Language) -> str:
     places = ", ".join(place_of(place, language) for place in search.places[:3])
     if len(search.places) > 3:  # noqa: PLR2004 - more would fill the line
         places += " …"
-    parts = [places, _rent_in(search, language), _range_in(search.rooms, said.listing.rooms, said)]
-    parts.append(_range_in(search.area_m2, "m²", said))
+    parts = [places, rent_in(search, language), range_in(search.rooms, said.listing.rooms, said)]
+    parts.append(range_in(search.area_m2, "m²", said))
     parts += [getattr(said.offering, search.offering)] if search.offering else []
     parts += [", ".join(getattr(said.property_type, each) for each in sorted(search.property_types))]
     parts += [", ".join(getattr(said.feature, each) for each in sorted(search.features))]
-    parts += [_commute_in(each, said, language) for each in search.commutes]
+    parts += [commute_in(each, said, language) for each in search.commutes]
     return " · ".join(filter(None, parts))
 
 
-def _commute_in(commute: Commute, said: Said, language: Language) -> str:
+def commute_in(commute: Commute, said: Said, language: Language) -> str:
     """`fino a 30 min, 8 km da Ufficio`."""
     limits = [
         said.commute.minutes.format(minutes=commute.minutes) if commute.minutes else "",
@@ -224,7 +243,7 @@ def _commute_in(commute: Commute, said: Said, language: Language) -> str:
     return str(said.commute.summary.format(limit=limit, place=place))
 
 
-def _rent_in(search: Search, language: Language) -> str:
+def rent_in(search: Search, language: Language) -> str:
     if search.rent is None:
         return ""
     said = SAID[language].range
@@ -233,17 +252,17 @@ def _rent_in(search: Search, language: Language) -> str:
         for cents in (search.rent.minimum_cents, search.rent.maximum_cents)
     )
     with_spese = f" {said.with_spese}" if search.rent.spese == "included" else ""
-    return _between(low, high, said) + with_spese if low or high else ""
+    return between(low, high, said) + with_spese if low or high else ""
 
 
-def _range_in(bounds: Range | None, unit: str, said: Said) -> str:
+def range_in(bounds: Range | None, unit: str, said: Said) -> str:
     if bounds is None or (bounds.minimum is None and bounds.maximum is None):
         return ""
     low, high = (str(bound) if bound is not None else None for bound in (bounds.minimum, bounds.maximum))
-    return f"{_between(low, high, said.range)} {unit}"
+    return f"{between(low, high, said.range)} {unit}".strip()
 
 
-def _between(low: str | None, high: str | None, said: Said) -> str:
+def between(low: str | None, high: str | None, said: Said) -> str:
     if low and high:
         return low if low == high else str(said.both.format(low=low, high=high))
     return str(said.from_.format(low=low) if low else said.to.format(high=high))

@@ -1,5 +1,6 @@
 """Searches: listed, made, changed, paused, deleted."""
 
+import datetime as dt
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
@@ -7,11 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from api import rates
 from api.pages.forms import Form, Sent
 from api.pages.search_form import ALWAYS_KNOWN, KINDS, NEW, commute_rows, decides_unknown, draft_of, form_of, uses_more
 from api.pages.visits import Member, SignedIn
+from api.previews import TooWide, Trial
 from api.problems import unknown
+from api.searches import SubscriptionDraft
 from api.subscriptions import TooManySubscriptions
+from api.verdict_words import gains_of, lines_of
 from common.rules import RULES
 from common.search import Subscription, SubscriptionStatus
 
@@ -39,8 +44,13 @@ async def create(member: SignedIn, form: Sent) -> Response:
     draft = draft_of(form, member.said)
     if isinstance(draft, Form):
         return _page(member, draft, None)
+    if form.value("try"):
+        return _page(member, form, None, await _tried(member, draft))
     try:
+        await member.services.previews.check(draft.search.search(), dt.datetime.now(dt.UTC))
         await member.services.subscriptions.create(member.user_id, draft.fields())
+    except TooWide:
+        return _page(member, form.refused(_too_wide(member)), None, await _tried(member, draft))
     except TooManySubscriptions:
         return _page(member, form.refused({"name": member.said.faults.too_many_searches}), None)
     return member.go("/searches", "search_created")
@@ -60,6 +70,12 @@ async def change(member: SignedIn, subscription_id: UUID, form: Sent) -> Respons
     draft = draft_of(form, member.said)
     if isinstance(draft, Form):
         return _page(member, draft, subscription)
+    if form.value("try"):
+        return _page(member, form, subscription, await _tried(member, draft))
+    try:
+        await member.services.previews.check(draft.search.search(), dt.datetime.now(dt.UTC))
+    except TooWide:
+        return _page(member, form.refused(_too_wide(member)), subscription, await _tried(member, draft))
     await member.services.subscriptions.change(member.user_id, subscription_id, draft.fields())
     return member.go("/searches", "search_saved")
 
@@ -104,7 +120,16 @@ def _with_another_row(form: Form) -> Form:
     return Form({**form.values, "place": [*form.values.get("place", []), ""]})
 
 
-def _page(member: Member, form: Form, search: Subscription | None) -> Response:
+async def _tried(member: Member, draft: SubscriptionDraft) -> Trial:
+    await member.services.rates.spend(rates.PREVIEWS, str(member.user_id))
+    return await member.services.previews.of(draft.search.search(), member.renter, dt.datetime.now(dt.UTC))
+
+
+def _too_wide(member: Member) -> dict[str, str]:
+    return {"place_0": member.said.faults.too_wide}
+
+
+def _page(member: Member, form: Form, search: Subscription | None, trial: Trial | None = None) -> Response:
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.faults else HTTPStatus.OK
     return member.page(
         "search.html",
@@ -117,4 +142,7 @@ def _page(member: Member, form: Form, search: Subscription | None) -> Response:
         commute_rows=commute_rows(form),
         uses_more=uses_more(form),
         decides_unknown=decides_unknown(form),
+        trial=trial,
+        gains=gains_of(trial.search, trial.effects, member.language) if trial else [],
+        lines_of=lambda listing: lines_of(trial.search, listing, member.language) if trial else [],
     )
