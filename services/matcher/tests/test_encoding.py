@@ -5,7 +5,7 @@ import random
 import tracemalloc
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from common.events import MatchedSearch, NotificationRequested, Reason, card_of, notification_id_of
+from common.events import MatchedSearch, NotificationRequested, Parted, Reason, card_of, notification_id_of
 from common.kafka import LARGEST_EVENT, EventTooLargeError, Ready, encode
 from common.listing import Listing, ListingStatus
 from common.search import Alert, Criterion, PriceDrop
@@ -92,6 +92,7 @@ NEW = change_to(make_listing())
 DROP = change_to(*(make_listing(version=at, rent=monthly(rent)) for at, rent in enumerate([1000, 985, 900], 1)))
 GONE = change_to(make_listing(), make_listing(version=2, status=ListingStatus.WITHDRAWN))
 CHANGES = {Reason.NEW: NEW, Reason.RETURNED: NEW, Reason.PRICE_DROP: DROP, Reason.WITHDRAWN: GONE}
+PARTED = Parted(flat_id=UUID(int=9), listing_ids=("casa.it:1", "casa.it:2"))
 
 
 def encoder(saved: Sequence[Saved]) -> Encoder:
@@ -131,6 +132,7 @@ def plainly(
             searches=searches,
             card=card_of(listing),
             previous_rent_cents=min(heard, default=None) if reason is Reason.PRICE_DROP else None,
+            parted=change.parted,
             requested_at=NOW,
         )
         encoded = encode(TOPIC, event, SOURCE)
@@ -173,6 +175,7 @@ def test_a_crowd_is_told_what_each_would_be_told(
     saved: list[Saved], reason: Reason, listing: Listing, data: st.DataObject
 ) -> None:
     change = change_to(listing) if reason in (Reason.NEW, Reason.RETURNED) else CHANGES[reason]
+    change = replace(change, parted=data.draw(st.sampled_from([None, PARTED])))
     flags = st.frozensets(st.sampled_from(Criterion))
     unknown = data.draw(st.dictionaries(st.sampled_from(range(len(saved))), flags) if saved else st.just({}))
     slices = list(encoder(saved).slices([Told(change, reason, Matches.of(unknown))], NOW))

@@ -1,5 +1,6 @@
 """Which advertisements are of one flat, and which are not."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,18 @@ from uuid import UUID
 import pytest
 
 from common.listing import Agency, Floor, FloorKind, Listing, Position, Rent
-from matcher.flats import Advertisement, JoinReason, advertisement_of, assign, block_of, flat_of, same_flat
+from matcher.flats import (
+    Advertisement,
+    Apart,
+    Joined,
+    JoinReason,
+    advertisement_of,
+    assign,
+    block_of,
+    flat_of,
+    parted_flats,
+    same_flat,
+)
 from testkit.factories import FLAT_ID, make_listing, monthly
 
 DATA = Path(os.environ.get("ITARENT_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
@@ -30,6 +42,10 @@ def elsewhere(**changes: Any) -> Advertisement:
         "position": NEARBY,
     }
     return advertised(**defaults | changes)
+
+
+def flats_of(*advertisements: Advertisement, apart: Apart | None = None) -> set[UUID]:
+    return {joined.flat_id for joined in assign(advertisements, {}, apart or {}).values()}
 
 
 def numbered(number: int) -> Floor:
@@ -96,25 +112,26 @@ def test_two_flats_of_one_agency_whose_texts_begin_alike_stay_two() -> None:
     two = advertised(
         agency=agency, description=f"{alike} Interno 5.", position=None, floor=None, listing_id="idealista.it:5"
     )
-    assert len(set(assign([one, two], {}).values())) == 2
+    assert len(flats_of(one, two)) == 2
 
 
 def test_two_floors_of_one_building_stay_two() -> None:
-    assert len(set(assign([advertised(), elsewhere(floor=numbered(4))], {}).values())) == 2
+    assert len(flats_of(advertised(), elsewhere(floor=numbered(4)))) == 2
 
 
 def test_an_advertisement_must_agree_with_all_of_a_flat() -> None:
     """The one in the middle names no floor: it must not join the third floor with the fourth."""
     third, unnamed = advertised(), elsewhere(floor=None)
     fourth = elsewhere(listing_id="casa.it:1", source="casa.it", floor=numbered(4))
-    assigned = assign([third, unnamed, fourth], {})
-    assert assigned[third.listing_id] == assigned[unnamed.listing_id] != assigned[fourth.listing_id]
+    assigned = assign([third, unnamed, fourth], {}, {})
+    flats = {each: joined.flat_id for each, joined in assigned.items()}
+    assert flats[third.listing_id] == flats[unnamed.listing_id] != flats[fourth.listing_id]
 
 
 def test_one_portals_second_advertisement_at_a_place_is_the_flat_next_door() -> None:
     first, other_portal = advertised(agency=Agency()), elsewhere()
     second = advertised(agency=Agency(), listing_id="immobiliare.it:2")
-    assert flat_of(second, {FLAT_ID: [first, other_portal]}) != FLAT_ID
+    assert flat_of(second, {FLAT_ID: [first, other_portal]}).flat_id != FLAT_ID
 
 
 def test_a_reference_decides_between_flats_before_a_place_does() -> None:
@@ -125,11 +142,37 @@ def test_a_reference_decides_between_flats_before_a_place_does() -> None:
             elsewhere(listing_id="casa.it:2", source="casa.it", position=None, agency=make_listing().agency)
         ],
     }
-    assert flat_of(advertised(), flats) == by_reference
+    assert flat_of(advertised(), flats) == Joined(by_reference, JoinReason.REFERENCE, "casa.it:2")
 
 
 def test_a_flat_has_the_same_id_however_often_it_is_created() -> None:
-    assert assign([advertised()], {}) == assign([advertised()], {})
+    assert assign([advertised()], {}, {}) == assign([advertised()], {}, {})
+
+
+def test_why_an_advertisement_joined_and_like_which_one_is_said() -> None:
+    first, by_place = advertised(agency=Agency()), elsewhere()
+    by_reference = elsewhere(listing_id="casa.it:1", source="casa.it", position=None, agency=make_listing().agency)
+    joined = assign([first, by_place, advertised(listing_id="immobiliare.it:2"), by_reference], {}, {})
+    assert list(joined.values()) == [
+        Joined(joined[first.listing_id].flat_id),
+        Joined(joined[first.listing_id].flat_id, JoinReason.PLACE, first.listing_id),
+        Joined(joined["immobiliare.it:2"].flat_id),
+        Joined(joined["immobiliare.it:2"].flat_id, JoinReason.REFERENCE, "immobiliare.it:2"),
+    ]
+
+
+def test_what_somebody_has_parted_is_never_joined_again_in_whatever_order_it_comes() -> None:
+    one, other, third = advertised(), elsewhere(), elsewhere(listing_id="casa.it:1", source="casa.it")
+    apart = {one.listing_id: {other.listing_id}, other.listing_id: {one.listing_id}}
+    assert len(flats_of(one, other)) == 1
+    for order in itertools.permutations([one, other, third]):
+        assert len(flats_of(*order, apart=apart)) == 2
+
+
+def test_the_two_sides_of_a_parted_flat_have_ids_of_their_own_that_are_always_the_same() -> None:
+    own, others = parted_flats(FLAT_ID, "casa.it:1")
+    assert len({FLAT_ID, own, others, *parted_flats(own, "casa.it:1"), *parted_flats(FLAT_ID, "casa.it:2")}) == 7
+    assert (own, others) == parted_flats(FLAT_ID, "casa.it:1")
 
 
 def test_one_flat_of_two_real_portals_is_joined() -> None:

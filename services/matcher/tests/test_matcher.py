@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import REGISTRY
 
-from common.events import ListingPublished, NotificationRequested, Reason, SubscriptionSaved
+from common.events import AdvertisementParted, ListingPublished, NotificationRequested, Reason, SubscriptionSaved
 from common.kafka import Encoded, Publisher, tombstone
 from common.listing import Listing, ListingStatus, Signal
 from common.search import Alert, Commute, Subscription, SubscriptionStatus
@@ -27,7 +27,11 @@ from matcher.layout import NoCommonShardsError, NotLevelError, StillRunningError
 from matcher.main import matching
 from matcher.searches import Searches, TopicMissingError
 from matcher.settings import Settings
+<<<<<<< HEAD
 from testkit.factories import USER_ID, make_listing, make_search, make_subscription, monthly
+=======
+from testkit.factories import NOW, USER_ID, make_listing, make_subscription, monthly
+>>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
 from testkit.records import records_of
 from testkit.servers import Database
 from testkit.waiting import eventually
@@ -68,6 +72,10 @@ class World:
 
     async def delete_listing(self, listing_id: str) -> None:
         await self._publisher.publish_encoded([tombstone(self._topics.listings, listing_id)])
+
+    async def part(self, listing_id: str, *others: str) -> None:
+        parted = AdvertisementParted(listing_id=listing_id, apart_from=others, parted_at=NOW)
+        await self._publisher.publish(self._topics.partings, [parted])
 
     async def publish_raw(self, record: Encoded) -> None:
         await self._publisher.publish_encoded([record])
@@ -166,6 +174,25 @@ async def test_the_life_of_a_flat_on_two_portals(settings: Settings, world: Worl
         await world.told(Reason.NEW, Reason.PRICE_DROP, Reason.PRICE_DROP, Reason.WITHDRAWN)
     assert notifications[1].previous_rent_cents == 1100_00
     assert len({each.flat_id for each in notifications}) == 1
+
+
+async def test_two_flats_that_were_taken_for_one_are_parted_and_told(
+    settings: Settings, world: World, database: Database
+) -> None:
+    await world.search(make_subscription())
+    async with matching(settings):
+        await world.offer(make_listing())
+        await world.told(Reason.NEW)
+        await world.offer(make_listing(**IDEALISTA))
+        await _known(database, 2)
+        await world.part(IDEALISTA["listing_id"], make_listing().listing_id)
+        told = await world.told(Reason.NEW, Reason.NEW, Reason.NEW)
+        await world.offer(make_listing(version=2, status=GONE, **IDEALISTA))
+        gone = (await world.told(Reason.NEW, Reason.NEW, Reason.NEW, Reason.WITHDRAWN))[-1]
+    first, *sides = told
+    assert len({each.flat_id for each in told}) == 3
+    assert {each.parted and each.parted.flat_id for each in sides} == {first.flat_id}
+    assert gone.flat_id == next(each.flat_id for each in sides if each.card.listing_id == IDEALISTA["listing_id"])
 
 
 async def test_a_listing_that_is_delivered_again_is_told_under_the_same_id(
@@ -288,6 +315,16 @@ async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: S
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
     assert sum(await _committed(settings)) == 1
+
+
+async def _known(database: Database, count: int) -> None:
+    administrator = await asyncpg.connect(database.admin_url)
+
+    async def as_many() -> bool:
+        return bool(await administrator.fetchval("SELECT count(*) = $1 FROM matcher.known", count))
+
+    await eventually(as_many)
+    await administrator.close()
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the store promises, on a real PostgreSQL."""
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
@@ -8,14 +9,15 @@ from importlib.resources import files
 import asyncpg
 import pytest
 
-from common.events import NotificationRequested
+from common.events import AdvertisementParted, NotificationRequested, Parted
 from common.listing import Listing, ListingStatus
 from common.postgres import CONNECTION_LOST, open_pool
 from common.shards import Shard
 from matcher.announcements import announcements
 from matcher.difference import Change, Origin, Published
 from matcher.index import Index
-from matcher.store import Store, SupersededError
+from matcher.parting import Partings
+from matcher.store import PartedMeanwhileError, Store, SupersededError
 from testkit.factories import NOW, make_listing, make_subscription, monthly
 from testkit.servers import Database
 
@@ -32,6 +34,11 @@ async def pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 def store(pool: asyncpg.Pool) -> Store:
     return Store(pool)
+
+
+@pytest.fixture
+def partings(pool: asyncpg.Pool) -> Partings:
+    return Partings(pool)
 
 
 async def rows(pool: asyncpg.Pool, query: str) -> list[tuple[object, ...]]:
@@ -261,9 +268,179 @@ async def test_a_batch_takes_as_many_round_trips_as_a_single_listing(store: Stor
         connection.add_query_logger(note)
     many = [make_listing(listing_id=f"casa.it:{number}", area_m2=20 + number % 50) for number in range(400)]
     await round_trips(make_listing())
-    assert await round_trips(make_listing(**IDEALISTA)) == await round_trips(*many) <= 14
+    assert await round_trips(make_listing(**IDEALISTA)) == await round_trips(*many) <= 16
     async with pool.acquire() as connection:
         connection.remove_query_logger(note)
+
+
+async def test_the_reason_for_joining_is_kept_beside_the_advertisement(store: Store, pool: asyncpg.Pool) -> None:
+    await store.flats_of(published(make_listing()))
+    await store.flats_of(published(make_listing(**IDEALISTA)))
+    await store.flats_of(published(make_listing(version=2, title="Ancora libero")))
+    kept = await rows(pool, "SELECT listing_id, joined_by, joined_like FROM advertisements ORDER BY listing_id")
+    assert kept == [
+        (IDEALISTA["listing_id"], "reference", make_listing().listing_id),
+        (make_listing().listing_id, None, None),
+    ]
+
+
+def parted(listing_id: str, *others: str) -> AdvertisementParted:
+    return AdvertisementParted(listing_id=listing_id, apart_from=others, parted_at=NOW)
+
+
+async def part(partings: Partings, what: AdvertisementParted) -> list[NotificationRequested]:
+    async with partings.parting(what) as flat:
+        told = await announced(flat.changes)
+        await flat.record(POSITION)
+    return told
+
+
+async def test_both_sides_of_a_flat_that_is_parted_are_flats_of_their_own_and_told_at_once(
+    store: Store, partings: Partings, pool: asyncpg.Pool
+) -> None:
+    casa, idealista = {"listing_id": "casa.it:1", "source": "casa.it"}, IDEALISTA["listing_id"]
+    batch = published(make_listing(), make_listing(**IDEALISTA), make_listing(**casa))
+    before = await store.flats_of(batch)
+    await take(store, batch)
+    told = await part(partings, parted(idealista, make_listing().listing_id))
+
+    after = await store.flats_of(batch)
+    assert len(set(before.values())) == 1
+    assert after[idealista] not in {*before.values(), after["casa.it:1"]}
+    assert after["casa.it:1"] == after[make_listing().listing_id] not in before.values()
+    assert sorted((each.reason, each.flat_id) for each in told) == sorted(
+        ("new", flat_id) for flat_id in set(after.values())
+    )
+    assert {each.flat_id: each.parted for each in told} == {
+        after[idealista]: Parted(flat_id=before[idealista], listing_ids=(idealista,)),
+        after["casa.it:1"]: Parted(flat_id=before[idealista], listing_ids=("casa.it:1", make_listing().listing_id)),
+    }
+    assert await rows(pool, "SELECT listing_id, joined_by FROM advertisements ORDER BY listing_id") == [
+        ("casa.it:1", "reference"),
+        (idealista, None),
+        (make_listing().listing_id, None),
+    ]
+    assert await part(partings, parted(idealista, make_listing().listing_id)) == [], "the record is read again"
+    assert await store.flats_of(batch) == after
+
+
+async def test_after_a_parting_each_side_is_known_for_what_it_was(store: Store, partings: Partings) -> None:
+    await take(store, published(make_listing(), make_listing(**IDEALISTA)))
+    await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
+    again = published(make_listing(version=2), make_listing(version=2, rent=monthly(900), **IDEALISTA), since=2)
+    assert [each.reason for each in await announced(await take(store, again))] == ["price_drop"]
+    gone = ListingStatus.WITHDRAWN
+    last = published(make_listing(version=3, status=gone), make_listing(version=3, status=gone, **IDEALISTA), since=4)
+    assert [each.reason for each in await announced(await take(store, last))] == ["withdrawn", "withdrawn"]
+
+
+async def test_a_withdrawn_advertisement_that_is_parted_is_not_told_until_it_returns(
+    store: Store, partings: Partings
+) -> None:
+    await take(store, published(make_listing(), make_listing(**IDEALISTA)))
+    await take(store, published(make_listing(version=2, status=ListingStatus.WITHDRAWN, **IDEALISTA), since=2))
+    (told,) = await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
+    assert told.card.listing_id == make_listing().listing_id
+    back = await take(store, published(make_listing(version=3, **IDEALISTA), since=3))
+    assert [each.reason for each in await announced(back)] == ["returned"]
+
+
+async def test_a_search_is_told_of_a_parted_side_once_however_many_portals_show_it(
+    store: Store, partings: Partings
+) -> None:
+    casa = {"listing_id": "casa.it:1", "source": "casa.it", "rent": monthly(900)}
+    await take(store, published(make_listing(), make_listing(**IDEALISTA), make_listing(**casa)))
+    told = await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
+    assert [each.reason for each in told] == ["new", "new"]
+
+
+async def test_every_shard_tells_its_own_users_of_what_the_first_one_has_parted(pool: asyncpg.Pool) -> None:
+    await pool.execute("UPDATE layout SET shards = 2")
+    stores = [Store(pool, shard) for shard in Shard.all(2)]
+    partings = [Partings(pool, shard) for shard in Shard.all(2)]
+    listings = published(make_listing(), make_listing(**IDEALISTA))
+    for store in stores:
+        await take(store, listings)
+    what = parted(IDEALISTA["listing_id"], make_listing().listing_id)
+    first = await part(partings[0], what)
+    again = published(make_listing(version=2, rent=monthly(900), **IDEALISTA), since=2)
+    assert [each.reason for each in await announced(await take(stores[1], again))] == ["price_drop"]
+    second = await part(partings[1], what)
+    assert {each.flat_id for each in first} == {each.flat_id for each in second}
+    assert [each.reason for each in first + second] == ["new"] * 4
+    assert await part(partings[0], what) == await part(partings[1], what) == []
+    await pool.execute("UPDATE layout SET shards = 1")
+    assert await part(Partings(pool), what) == [], "its users were told in the layout before"
+
+
+async def test_what_is_parted_before_it_is_published_is_never_joined(store: Store, partings: Partings) -> None:
+    assert await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id)) == []
+    for one_batch in (True, False):
+        listings = [make_listing(area_m2=50 + one_batch), make_listing(area_m2=50 + one_batch, **IDEALISTA)]
+        batches = [listings] if one_batch else [[each] for each in listings]
+        flats = [flat for batch in batches for flat in (await store.flats_of(published(*batch))).values()]
+        assert len(set(flats)) == 2
+
+
+async def test_a_parting_that_fails_before_it_is_recorded_tells_the_same_under_the_same_ids(
+    store: Store, partings: Partings
+) -> None:
+    await take(store, published(make_listing(), make_listing(**IDEALISTA)))
+    what = parted(IDEALISTA["listing_id"], make_listing().listing_id)
+    told: list[NotificationRequested] = []
+
+    async def crash_when_told() -> None:
+        async with partings.parting(what) as flat:
+            told.extend(await announced(flat.changes))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        await crash_when_told()
+    assert [each.notification_id for each in await part(partings, what)] == [each.notification_id for each in told]
+
+
+async def test_a_batch_whose_flat_is_parted_meanwhile_comes_again_and_finds_the_flats_of_now(
+    store: Store, partings: Partings
+) -> None:
+    await take(store, published(make_listing(), make_listing(**IDEALISTA)))
+    batch = published(make_listing(version=2, rent=monthly(900), **IDEALISTA), since=2)
+    found = await store.flats_of(batch)
+    await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
+    with pytest.raises(PartedMeanwhileError, match="comes again"):
+        async with store.holding(found):
+            pass
+    (change,) = await take(store, batch)
+    assert change.before[0].listing_id == IDEALISTA["listing_id"]
+
+
+async def test_partings_and_batches_at_once_leave_no_advertisement_in_a_flat_that_ended(
+    store: Store, partings: Partings, pool: asyncpg.Pool
+) -> None:
+    portals = [f"portal{number}.it" for number in range(6)]
+
+    def advertised(version: int) -> list[Published]:
+        return published(
+            *(make_listing(listing_id=f"{each}:1", source=each, version=version) for each in portals),
+            since=10 * version,
+        )
+
+    async def publish(version: int) -> None:
+        while True:
+            with contextlib.suppress(PartedMeanwhileError):
+                await take(store, advertised(version))
+                return
+
+    await take(store, advertised(1)[:3])
+    decided = [part(partings, parted(f"{each}:1", f"{portals[0]}:1")) for each in portals[1:4]]
+    await asyncio.gather(*decided, publish(2), publish(3))
+    ended = "SELECT listing_id FROM {} WHERE flat_id IN (SELECT parted_from FROM partings)"
+    assert await rows(pool, ended.format("advertisements")) == await rows(pool, ended.format("known")) == []
+    differing = """SELECT listing_id FROM known JOIN advertisements AS assigned USING (listing_id)
+                    WHERE known.flat_id <> assigned.flat_id"""
+    assert await rows(pool, differing) == []
+    together = """SELECT one.listing_id FROM apart JOIN advertisements AS one USING (listing_id)
+                    JOIN advertisements AS other ON other.listing_id = other_id AND other.flat_id = one.flat_id"""
+    assert await rows(pool, together) == []
 
 
 async def test_an_upgrade_keeps_the_rents_that_drops_are_measured_from(database: Database) -> None:

@@ -16,6 +16,7 @@ from aiokafka import ConsumerRecord
 from common.events import DirectMessageRequested, DirectPurpose, MatchedSearch, NotificationRequested, Recipient
 from common.kafka import Received
 from common.links import Links
+from common.listing import Listing
 from common.postgres import open_pool
 from common.topics import Topics
 from sender.approvals import Approvals
@@ -70,9 +71,9 @@ def renter(**changes: Any) -> Recipient:
     return make_recipient(**(defaults | changes))
 
 
-def flat_for(user: UUID, **changes: Any) -> NotificationRequested:
+def flat_for(user: UUID, listing: Listing | None = None, **changes: Any) -> NotificationRequested:
     """A notification of another flat each time."""
-    listing = make_listing(listing_id=f"immobiliare.it:{uuid4().hex}")
+    listing = listing or make_listing(listing_id=f"immobiliare.it:{uuid4().hex}")
     return make_notification(listing, user_id=user, **({"flat_id": uuid4()} | changes))
 
 

@@ -14,6 +14,7 @@ from common.events import (
     MessageStatusReported,
     NotificationRequested,
     NotificationSettled,
+    Parted,
     QuietHours,
     Reason,
 )
@@ -338,6 +339,58 @@ async def test_a_flat_is_shown_once_with_the_price_of_now(sender: Sender) -> Non
     assert "990 €/mese" in accepted.body
     assert "era 1.100 €" in accepted.body
     assert await sender.disposition(new) == await sender.disposition(drop) == ("in_message", "")
+
+
+def parted_from(flat: NotificationRequested, *listing_ids: str) -> Parted:
+    return Parted(flat_id=flat.flat_id, listing_ids=listing_ids or (flat.card.listing_id,))
+
+
+async def test_who_was_told_of_an_advertisement_is_not_told_again_when_its_flat_is_parted(sender: Sender) -> None:
+    anna, bruno = renter(), renter()
+    told, other = flat_for(anna.user_id), flat_for(bruno.user_id)
+    own = flat_for(anna.user_id, make_listing(listing_id=told.card.listing_id), parted=parted_from(told))
+    hidden = flat_for(anna.user_id, parted=parted_from(told, "casa.it:1"))
+    elsewhere = flat_for(bruno.user_id, make_listing(listing_id=told.card.listing_id), parted=parted_from(told))
+    for each in (anna, bruno):
+        await sender.know(each)
+    async with sender.dispatching():
+        await sender.tell(told, other)
+        await sender.until(told, stage="taken")
+        await sender.tell(own, hidden, elsewhere)
+        await sender.until(hidden, stage="taken")
+        await sender.until(elsewhere, stage="taken")
+    assert await sender.disposition(own) == ("suppressed", "told_before")
+
+
+async def test_what_waits_about_an_advertisement_is_not_told_twice_nor_after_it_has_gone(sender: Sender) -> None:
+    anna = renter()
+    waiting = flat_for(anna.user_id)
+    listing = make_listing(listing_id=waiting.card.listing_id)
+    own = flat_for(anna.user_id, listing, parted=parted_from(waiting))
+    gone = about(listing.model_copy(update={"version": 2}), own, Reason.WITHDRAWN, searches=NOT_ASKED)
+    await sender.know(anna)
+    await sender.tell(waiting)
+    await sender.tell(own)
+    await sender.tell(gone)
+    async with sender.dispatching():
+        await sender.until(waiting, stage="ended", status="suppressed")
+    assert await sender.disposition(waiting) == ("suppressed", "withdrawn")
+    assert await sender.disposition(own) == ("suppressed", "told_before")
+
+
+async def test_a_flat_that_is_gone_is_told_to_who_heard_of_it_as_part_of_another(sender: Sender) -> None:
+    anna = renter()
+    told = flat_for(anna.user_id)
+    listing = make_listing(listing_id=told.card.listing_id)
+    own = flat_for(anna.user_id, listing, parted=parted_from(told))
+    gone = about(listing.model_copy(update={"version": 2}), own, Reason.WITHDRAWN)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(told)
+        await sender.until(told, stage="taken")
+        await sender.tell(own, gone)
+        await sender.until(gone, stage="taken")
+    assert "non più disponibile" in (await sender.simulator.messages())[-1].body
 
 
 # --- faults of Twilio -----------------------------------------------------------------------------------------------

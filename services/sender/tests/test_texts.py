@@ -39,7 +39,7 @@ def searches(*alerts: bool, unknown: tuple[Criterion, ...] = ()) -> tuple[Matche
 
 events = st.builds(
     lambda flat, reason, alert, rent, version: make_notification(
-        make_listing(version=version, rent=monthly(rent)),
+        make_listing(listing_id=f"casa.it:{flat}", version=version, rent=monthly(rent)),
         notification_id=uuid4(),
         flat_id=flat,
         reason=reason,
@@ -97,6 +97,14 @@ def test_a_withdrawal_is_told_only_to_who_knows_of_the_flat_and_asked(
     assert {each.detail for each in folded.settled} == reasons
 
 
+def test_what_waits_about_an_advertisement_goes_with_the_flat_that_it_is_of_by_now() -> None:
+    before, of_another = make_notification(), make_notification(make_listing(listing_id="casa.it:1"))
+    gone = make_notification(make_listing(version=2), reason=Reason.WITHDRAWN, flat_id=uuid4())
+    folded = fold([before, of_another, gone], frozenset())
+    assert [entry.card.listing_id for entry in folded.entries] == ["casa.it:1"]
+    assert [each.notification_id for each in folded.settled] == [before.notification_id, gone.notification_id]
+
+
 def test_a_flat_that_was_away_for_a_moment_is_shown_once_as_new() -> None:
     new = make_notification()
     gone = make_notification(make_listing(version=2), reason=Reason.WITHDRAWN)
@@ -124,6 +132,7 @@ def test_a_digest_is_never_too_long_and_counts_everything(
             ),
             card=card_of(make_listing()).model_copy(
                 update={
+                    "listing_id": f"casa.it:{number}",
                     "title": title,
                     "zone": name[:200],
                     "url": f"https://a.example/{'x' * length}",
@@ -132,7 +141,7 @@ def test_a_digest_is_never_too_long_and_counts_everything(
                 }
             ),
         )
-        for title, name, length in flats
+        for number, (title, name, length) in enumerate(flats)
     ]
     text = digest_text(fold(waiting, frozenset()).entries, language, LINK)
     assert utf16_length(text.body) <= LONGEST
@@ -186,7 +195,8 @@ def test_a_price_says_what_it_is_counted_per_and_what_is_in_it(
     ],
 )
 def test_counts_follow_the_languages_plurals(n: int, language: Language, words: str) -> None:
-    waiting = [make_notification(notification_id=uuid4(), flat_id=uuid4()) for _ in range(n)]
+    listings = [make_listing(listing_id=f"casa.it:{number}") for number in range(n)]
+    waiting = [make_notification(listing, notification_id=uuid4(), flat_id=uuid4()) for listing in listings]
     entries = fold(waiting, frozenset()).entries
     assert digest_text(entries, language, LINK).body.startswith(f"*{words}*")
     assert template_variables(entries, language, LINK) == {"1": words, "2": "Bilocale a Milano", "3": LINK}
@@ -194,7 +204,7 @@ def test_counts_follow_the_languages_plurals(n: int, language: Language, words: 
 
 def test_what_is_unknown_or_doubtful_is_said_and_comes_last() -> None:
     doubtful = make_notification(
-        make_listing(title="Dubbio", flags=(ListingFlag.RENT_IMPLAUSIBLY_LOW,)),
+        make_listing(listing_id="casa.it:1", title="Dubbio", flags=(ListingFlag.RENT_IMPLAUSIBLY_LOW,)),
         notification_id=uuid4(),
         flat_id=uuid4(),
         searches=searches(True, unknown=(Criterion.FURNISHING, Criterion.ENERGY_CLASS)),

@@ -175,6 +175,15 @@ def card_of(listing: Listing) -> Card:
     return Card.model_validate({**said, "signals": listing.appraisal.signals})
 
 
+class Parted(Value):
+    """Advertisements that were taken for the flat of others. Who was told of one of them by that flat's id is not told
+    again when they are told under an id of their own.
+    """
+
+    flat_id: UUID
+    listing_ids: tuple[ListingId, ...] = Field(min_length=1)
+
+
 class Reason(StrEnum):
     """Why a user is told about a flat."""
 
@@ -204,7 +213,10 @@ class NotificationRequested(Event):
     reason: Reason
     searches: tuple[MatchedSearch, ...] = Field(min_length=1)
     card: Card
-    previous_rent_cents: Cents | None = Field(default=None, description="of a price drop: the lowest known before")
+    previous_rent_cents: Cents | None = Field(
+        default=None, description="of a price drop: the rent of which the user last heard"
+    )
+    parted: Parted | None = Field(default=None, description="the flat was taken for another one until now")
     requested_at: AwareDatetime
 
     @property
@@ -225,6 +237,23 @@ def notification_name(flat_id: UUID, user_id: UUID, reason: Reason, listing: Lis
     """What a notification's id is derived from: a drop, a withdrawal or a return may recur with another version."""
     name = f"notification/{flat_id}/{user_id}/{reason}"
     return name if reason is Reason.NEW else f"{name}/{listing.listing_id}/{listing.version}"
+
+
+class AdvertisementParted(Event):
+    """An operator says that an advertisement is of another flat than others: all that it is not to be joined with."""
+
+    type: ClassVar[str] = "itarent.advertisement.parted.v1"
+    listing_id: ListingId
+    apart_from: tuple[ListingId, ...] = Field(min_length=1, max_length=1000)
+    parted_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return self.listing_id
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"parted/{self.listing_id}/{' '.join(sorted(self.apart_from))}")
 
 
 class DirectPurpose(StrEnum):
@@ -371,6 +400,7 @@ EVENTS: tuple[type[Event], ...] = (
     ListingPublished,
     SubscriptionSaved,
     RecipientSaved,
+    AdvertisementParted,
     NotificationRequested,
     DirectMessageRequested,
     MessageStatusReported,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, Self
 
 from common.events import (
+    AdvertisementParted,
     DirectMessageRequested,
     Event,
     InboundMessageReceived,
@@ -98,6 +99,7 @@ class Topics:
     listings: Topic
     subscriptions: Topic
     recipients: Topic
+    partings: Topic
     notifications: Topic
     message_statuses: Topic
     inbound_messages: Topic
@@ -125,6 +127,15 @@ class Topics:
                 dt.timedelta(),  # a phone that has changed hands or was erased is not kept longer than Kafka needs
                 restricted=True,
                 owner="api",
+            ),
+            partings=Topic(
+                f"{namespace}.partings.v1",
+                "listing_id",
+                (AdvertisementParted,),
+                "compact",
+                30 * DAYS,
+                partitions=1,  # a person's decisions: few, and one after the other
+                owner="operators",
             ),
             notifications=Topic(
                 f"{namespace}.notifications.v1",

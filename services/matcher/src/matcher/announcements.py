@@ -44,6 +44,7 @@ async def announcements(change: Change, index: Index, now: dt.datetime) -> Async
                 searches=tuple(_matched(each, reason, listing) for each in subscriptions),
                 card=card,
                 previous_rent_cents=_last_heard(change, asking) if reason is Reason.PRICE_DROP else None,
+                parted=change.parted,
                 requested_at=now,
             )
 

@@ -4,13 +4,13 @@ A search is told of the difference only: what it matches now and did not match i
 was known. That needs no memory per user, and a search that is saved today is not flooded with the flats of yesterday.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 from uuid import UUID
 
-from common.events import Reason
+from common.events import Parted, Reason
 from common.listing import Listing, ListingFlag, ListingId, ListingStatus
 from common.search import Alert, PriceDrop
 from matcher.drops import Asked, is_drop, last_heard
@@ -78,6 +78,8 @@ class Change:
     after: Known
     before: tuple[Known, ...]
     tombstone: bool
+    parted: Parted | None = None
+    """The flat was just parted from another one: it is told as new, whatever its advertisements were known for."""
 
     @cached_property
     def announced_by(self) -> tuple[Listing, ...]:
@@ -96,6 +98,8 @@ class Change:
     @cached_property
     def _asked_before(self) -> tuple[int, ...]:
         """The rents, in cents and in order, that the flat's offers had asked on the terms of this one."""
+        if self.parted:
+            return ()
         asked = sorted(each for known in self.before if known.active for each in known.asked)
         return tuple(each.cents for each in asked if _on_terms_of(self.listing, each))
 
@@ -128,6 +132,13 @@ def reason_for(change: Change, matches: Matches, least_drop: PriceDrop) -> Reaso
     if any(matches(known.taken_down) for known in change.before if known.taken_down):
         return Reason.RETURNED
     return Reason.NEW
+
+
+def parted_changes(flat_id: UUID, members: Sequence[Known], parted: Parted) -> Iterator[Change]:
+    """Tell of every offer of a flat that was parted from another; a search is told once, by the first that fits."""
+    offers = [known for known in members if known.offered]
+    for number, known in enumerate(offers):
+        yield Change(flat_id, known.offered, known, tuple(offers[:number]), tombstone=False, parted=parted)
 
 
 @dataclass

@@ -150,6 +150,7 @@ class _Shape(NamedTuple):
             reason=reason,
             searches=(search,),
             card=card_of(listing),
+            parted=change.parted,
             requested_at=now,
         )
         encoded = encode(topic, notification, source)

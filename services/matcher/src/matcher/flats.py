@@ -3,10 +3,14 @@
 Joining two flats hides one of them from a renter, keeping one flat apart shows it twice; the first is worse. So
 advertisements meet only within a block (comune, area, rooms), on an agency's reference or on place, floor and rent
 together, and whatever contradicts keeps them apart. Texts do not count: agencies use one text for many flats.
+
+Where this was wrong all the same, an operator parts an advertisement from others. Then both sides are flats under new
+ids: under the old one a renter may have been told of either.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
@@ -49,6 +53,19 @@ class JoinReason(StrEnum):
     PLACE = "place"
 
 
+Apart = Mapping[ListingId, Collection[ListingId]]
+"""With which others an advertisement is not to be joined, because somebody has said so."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The flat that an advertisement is of: by which reason, and like which other; None: it is the flat's first."""
+
+    flat_id: UUID
+    reason: JoinReason | None = None
+    like: ListingId | None = None
+
+
 def advertisement_of(listing: Listing) -> Advertisement:
     return Advertisement(
         listing_id=listing.listing_id,
@@ -80,49 +97,65 @@ def same_flat(one: Advertisement, other: Advertisement) -> JoinReason | None:
     return None
 
 
-def assign(new: Iterable[Advertisement], flats: Mapping[UUID, Collection[Advertisement]]) -> dict[ListingId, UUID]:
+def assign(
+    new: Iterable[Advertisement], flats: Mapping[UUID, Collection[Advertisement]], apart: Apart
+) -> dict[ListingId, Joined]:
     """The flat of each new advertisement, one after the other, so that two of one batch may meet as well."""
     members = {flat_id: list(each) for flat_id, each in flats.items()}
     in_block: defaultdict[str | None, set[UUID]] = defaultdict(set)
     for flat_id, each in flats.items():
         for advertisement in each:
             in_block[advertisement.block].add(flat_id)
-    assigned: dict[ListingId, UUID] = {}
+    assigned: dict[ListingId, Joined] = {}
     for advertisement in new:
-        flat_id = flat_of(advertisement, {known: members[known] for known in in_block[advertisement.block]})
-        members.setdefault(flat_id, []).append(advertisement)
-        in_block[advertisement.block].add(flat_id)
-        assigned[advertisement.listing_id] = flat_id
+        near = {known: members[known] for known in in_block[advertisement.block]}
+        joined = flat_of(advertisement, near, apart.get(advertisement.listing_id, ()))
+        members.setdefault(joined.flat_id, []).append(advertisement)
+        in_block[advertisement.block].add(joined.flat_id)
+        assigned[advertisement.listing_id] = joined
     return assigned
 
 
-def flat_of(new: Advertisement, flats: Mapping[UUID, Collection[Advertisement]]) -> UUID:
+def flat_of(
+    new: Advertisement, flats: Mapping[UUID, Collection[Advertisement]], apart: Collection[ListingId] = ()
+) -> Joined:
     """The flat, of those that are known in its block, that a new advertisement is of; else a flat of its own.
 
     It must be at one with every advertisement of the flat, not only with the one that it resembles.
     """
     if new.block is None:
         return _own_flat(new)
-    joined = {flat_id: reason for flat_id, members in flats.items() if (reason := _joins(new, members))}
+    joined = [joined for flat_id, members in flats.items() if (joined := _joins(new, flat_id, members, apart))]
     for reason in JoinReason:
-        if fitting := sorted(flat_id for flat_id, why in joined.items() if why is reason):
-            return fitting[0]
+        if fitting := [each for each in joined if each.reason is reason]:
+            return min(fitting, key=lambda each: each.flat_id)
     return _own_flat(new)
 
 
-def _own_flat(advertisement: Advertisement) -> UUID:
-    return uuid5(NAMESPACE, f"flat/{advertisement.listing_id}")
+def parted_flats(flat_id: UUID, listing_id: ListingId) -> tuple[UUID, UUID]:
+    """The flats of an advertisement that is parted from the others of its flat, and of the others."""
+    return uuid5(NAMESPACE, f"flat/{flat_id}/parted/{listing_id}"), uuid5(
+        NAMESPACE, f"flat/{flat_id}/without/{listing_id}"
+    )
 
 
-def _joins(new: Advertisement, members: Collection[Advertisement]) -> JoinReason | None:
-    if any(_contradict(new, member) for member in members):
+def _own_flat(advertisement: Advertisement) -> Joined:
+    return Joined(uuid5(NAMESPACE, f"flat/{advertisement.listing_id}"))
+
+
+def _joins(
+    new: Advertisement, flat_id: UUID, members: Collection[Advertisement], apart: Collection[ListingId]
+) -> Joined | None:
+    if any(_contradict(new, member) or member.listing_id in apart for member in members):
         return None
-    reasons = {same_flat(new, member) for member in members}
-    if JoinReason.REFERENCE in reasons:
-        return JoinReason.REFERENCE
+    like: dict[JoinReason | None, ListingId] = {}
+    for member in members:
+        like.setdefault(same_flat(new, member), member.listing_id)
+    if JoinReason.REFERENCE in like:
+        return Joined(flat_id, JoinReason.REFERENCE, like[JoinReason.REFERENCE])
     # One portal's second advertisement at the same place is the flat next door.
-    if JoinReason.PLACE in reasons and new.source not in {member.source for member in members}:
-        return JoinReason.PLACE
+    if JoinReason.PLACE in like and new.source not in {member.source for member in members}:
+        return Joined(flat_id, JoinReason.PLACE, like[JoinReason.PLACE])
     return None
 
 

@@ -12,14 +12,15 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter as Metric
 from prometheus_client import Histogram
 
-from common.events import ListingPublished, NotificationRequested
-from common.kafka import Publisher, Reader, Received, Records, at_once
+from common.events import AdvertisementParted, ListingPublished, NotificationRequested
+from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
 from common.shards import Shard
 from common.topics import Topics
 from matcher.announcements import announcements
 from matcher.appraisals import Appraisals
 from matcher.difference import Change, Origin, Published
 from matcher.index import Index
+from matcher.parting import Partings
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.store import Store
@@ -47,12 +48,20 @@ def subscribe(
     publisher: Publisher,
     searches: Searches,
     store: Store,
+<<<<<<< HEAD
     appraisals: Appraisals,
+=======
+    partings: Partings,
+>>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
     progress: Progress,
     clock: Clock,
 ) -> None:
-    """Match the listings' topic. A batch that fails anywhere comes again, and tells the same under the same ids."""
+    """Match the listings' topic, and part flats that were joined wrongly.
+
+    A batch that fails anywhere comes again, and tells the same under the same ids.
+    """
     reader = Reader(publisher, topics.listings, ListingPublished)
+    decisions = Reader(publisher, topics.partings, AdvertisementParted)
 
     async def announce(changes: Iterable[Change], index: Index) -> None:
         async for notifications in _chunks(changes, index, clock()):
@@ -80,6 +89,20 @@ def subscribe(
                 await announce(changes, held.index)
                 await flats.record(changes, held.position)
         listings_matched.inc(len(changes))
+
+    @broker.subscriber(
+        topics.partings.name,
+        group_id=topics.group(shard.service),
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **gathered(instance_id, "partings"),
+    )
+    async def on_advertisements_parted(records: Records) -> None:
+        for received in await decisions.read(records):
+            if parted := received.event:
+                async with partings.parting(parted) as flat, searches.held() as held:
+                    await announce(flat.changes, held.index)
+                    await flat.record(held.position)
+                log.info("an advertisement was parted", listing_id=parted.listing_id, told=len(flat.changes))
 
 
 def _published(received: Received[ListingPublished]) -> Published:

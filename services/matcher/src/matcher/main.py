@@ -17,6 +17,7 @@ from matcher.commutes import Commutes
 from matcher.engines import Engine, engine_at
 from matcher.handlers import subscribe
 from matcher.layout import take_up
+from matcher.parting import Partings
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.settings import Settings
@@ -63,7 +64,11 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             publisher=publisher,
             searches=searches,
             store=Store(pool, shard),
+<<<<<<< HEAD
             appraisals=Appraisals(pool, shard, zone_rents, Commutes(pool, engine, settings.commute_within_seconds)),
+=======
+            partings=Partings(pool, shard),
+>>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
             progress=progress,
             clock=_now,
         )

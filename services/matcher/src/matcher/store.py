@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 import asyncpg
@@ -17,10 +17,23 @@ from common.listing import Listing, ListingId, SpeseTerm
 from common.shards import EVERYBODY, Shard
 from matcher.difference import Change, Flat, Known, Origin, Published
 from matcher.drops import Asked
-from matcher.flats import NEAR_DEGREES, Advertisement, advertisement_of, assign
+from matcher.flats import NEAR_DEGREES, Advertisement, Apart, Joined, advertisement_of, assign
 from matcher.lease import SERVER_WAITS_S, Lease
 
+if TYPE_CHECKING:
+    from matcher.lease import Connection
+
 SERVER_WAITS: Final = f"{SERVER_WAITS_S:g}s"
+
+ASSIGNING: Final = 0x666C617473
+"""The advisory lock that everybody shares who gives advertisements their flats, and that a parting has alone."""
+
+
+class PartedMeanwhileError(Exception):
+    """A flat was parted between finding it and holding it: the batch comes again and finds the flats of now."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
 
 
 class SupersededError(Exception):
@@ -47,13 +60,14 @@ class Store:
         seen = {listing_id: advertisement_of(listing) for listing_id, listing in latest.items()}
         async with self._pool.acquire() as connection, connection.transaction():
             blocks = {each.block for each in seen.values() if each.block}
-            await connection.execute(_LOCK, _locks(blocks), SERVER_WAITS)
+            await connection.execute(LOCK, locks(blocks), SERVER_WAITS, ASSIGNING)
             related = await connection.fetch(
                 _RELATED, list({each.listing_id for each in published}), *_marks(seen.values()), NEAR_DEGREES
             )
             known = {row["listing_id"]: _Assigned.of(row) for row in related}
-            flat_ids = {listing_id: each.flat_id for listing_id, each in known.items()}
-            flat_ids |= assign([each for key, each in seen.items() if key not in known], _flats(known.values()))
+            new = [each for key, each in seen.items() if key not in known]
+            joined = assign(new, _flats(known.values()), await _apart(connection, new))
+            joined |= {listing_id: Joined(each.flat_id) for listing_id, each in known.items()}
             changed = [
                 each
                 for key, each in sorted(seen.items())
@@ -62,10 +76,13 @@ class Store:
             assigned = await connection.fetch(
                 _ASSIGN,
                 [each.listing_id for each in changed],
-                [flat_ids[each.listing_id] for each in changed],
+                [joined[each.listing_id].flat_id for each in changed],
                 [latest[each.listing_id].version for each in changed],
                 [each.model_dump(mode="json") for each in changed],
+                [joined[each.listing_id].reason for each in changed],
+                [joined[each.listing_id].like for each in changed],
             )
+        flat_ids = {listing_id: each.flat_id for listing_id, each in joined.items()}
         flat_ids |= {row["listing_id"]: row["flat_id"] for row in assigned}
         return {each.listing_id: flat_ids[each.listing_id] for each in published if each.listing_id in flat_ids}
 
@@ -78,15 +95,18 @@ class Store:
 
         Raises:
             SupersededError: the matcher is divided in another way by now.
+            PartedMeanwhileError: an advertisement is of another flat by now.
             TimeoutError: within the block, when this instance was frozen and the flats may be another's.
         """
         flats = {flat_id: Flat(flat_id) for flat_id in flat_ids.values()}
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_LOCK, _locks((self._shard, each) for each in flats), SERVER_WAITS)
-            if await connection.fetchval(_LAYOUT) != self._shard.of:
+            await connection.execute(LOCK, locks((self._shard, each) for each in flats), SERVER_WAITS, None)
+            if await connection.fetchval(LAYOUT) != self._shard.of:
                 raise SupersededError
-            for row in await connection.fetch(_KNOWN, list(flats), self._shard.number):
-                flats[row["flat_id"]].known[row["listing_id"]] = _known(row)
+            if await connection.fetchval(_MOVED, list(flat_ids), list(flat_ids.values())):
+                raise PartedMeanwhileError
+            for row in await connection.fetch(KNOWN, list(flats), self._shard.number):
+                flats[row["flat_id"]].known[row["listing_id"]] = known_of(row)
             async with Lease.of(connection) as lease:
                 held = {listing_id: flats[flat_id] for listing_id, flat_id in flat_ids.items()}
                 yield HeldFlats(held, self._shard, lease)
@@ -158,6 +178,14 @@ class _Assigned:
         return self.version < version and self.advertisement != advertisement
 
 
+async def _apart(connection: "Connection", new: Sequence[Advertisement]) -> Apart:
+    apart: defaultdict[ListingId, set[ListingId]] = defaultdict(set)
+    if new:
+        for row in await connection.fetch(_APART, [each.listing_id for each in new]):
+            apart[row["listing_id"]].add(row["other_id"])
+    return apart
+
+
 def _latest_versions(published: Iterable[Published]) -> dict[ListingId, Listing]:
     latest: dict[ListingId, Listing] = {}
     for each in published:
@@ -166,7 +194,7 @@ def _latest_versions(published: Iterable[Published]) -> dict[ListingId, Listing]
     return latest
 
 
-def _locks(names: Iterable[object]) -> list[int]:
+def locks(names: Iterable[object]) -> list[int]:
     """Keys of advisory locks in ascending order, so that two batches never wait for each other."""
     return sorted({int.from_bytes(blake2b(str(name).encode(), digest_size=8).digest(), signed=True) for name in names})
 
@@ -189,7 +217,7 @@ def _flats(known: Iterable[_Assigned]) -> dict[UUID, list[Advertisement]]:
     return flats
 
 
-def _known(row: asyncpg.Record) -> Known:
+def known_of(row: asyncpg.Record) -> Known:
     return Known(
         listing_id=row["listing_id"],
         version=row["version"],
@@ -208,16 +236,24 @@ def _compact(content: Listing | None) -> dict[str, Any] | None:
     return content.model_dump(mode="json", exclude_defaults=True) if content else None
 
 
-_LOCK = """
+LOCK = """
 -- Waits for the locks in the order given. An instance that hangs while it holds them loses them.
 SELECT set_config('idle_in_transaction_session_timeout', $2, true),
+       (SELECT pg_advisory_xact_lock_shared($3::bigint)),
        (SELECT count(pg_advisory_xact_lock(key)) FROM unnest($1::bigint[]) AS key)
 """
 
-_LAYOUT = """
+LAYOUT = """
 -- How many shards there are, which nobody changes before the transaction ends.
 SELECT shards FROM layout FOR SHARE
 """
+
+_MOVED = """
+SELECT count(*) FROM unnest($1::text[], $2::uuid[]) AS held (listing_id, flat_id)
+  JOIN advertisements AS now USING (listing_id) WHERE now.flat_id <> held.flat_id
+"""
+
+_APART = "SELECT listing_id, other_id FROM apart WHERE listing_id = ANY ($1::text[])"
 
 _RELATED = """
 -- The advertisements themselves, and all of every flat that one of them may belong to.
@@ -240,15 +276,15 @@ SELECT listing_id, flat_id, version, traits FROM advertisements WHERE flat_id IN
 _ASSIGN = """
 -- What an advertisement looks like may change; which flat it is of was decided by whoever saw it first. A version that
 -- was late, at an instance that was frozen, may lie in another block than the later one, so that no lock kept it back.
-INSERT INTO advertisements AS known (listing_id, flat_id, version, traits)
-SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::jsonb[])
+INSERT INTO advertisements AS known (listing_id, flat_id, version, traits, joined_by, joined_like)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::jsonb[], $5::text[], $6::text[])
 ON CONFLICT (listing_id) DO UPDATE
    SET version = greatest(known.version, excluded.version),
        traits = CASE WHEN known.version < excluded.version THEN excluded.traits ELSE known.traits END
 RETURNING listing_id, flat_id
 """
 
-_KNOWN = """
+KNOWN = """
 SELECT listing_id, flat_id, version, active, content, asked, partition, "offset"
   FROM known WHERE flat_id = ANY ($1::uuid[]) AND shard = $2
 """

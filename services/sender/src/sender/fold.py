@@ -38,12 +38,17 @@ class Folded:
 
 
 def fold(waiting: Iterable[NotificationRequested], told: AbstractSet[UUID]) -> Folded:
-    """Fold the notifications of one user, given in the order in which they came; `told` are flats told before."""
+    """Fold the notifications of one user, given in the order in which they came; `told` are flats told before.
+
+    What waits about an advertisement goes with its flat of now: it may have been parted from another meanwhile.
+    """
     entries: list[Entry] = []
     settled: list[Settled] = []
+    waiting = list(waiting)
+    flat_of = {event.card.listing_id: event.flat_id for event in waiting}
     for flat_id, group in itertools.groupby(
-        sorted(waiting, key=lambda event: event.flat_id),  # a stable sort: their order within a flat stays
-        key=lambda event: event.flat_id,
+        sorted(waiting, key=lambda event: flat_of[event.card.listing_id]),  # stable: their order within a flat stays
+        key=lambda event: flat_of[event.card.listing_id],
     ):
         events = list(group)
         shown, detail = _shown(events, was_told=flat_id in told)

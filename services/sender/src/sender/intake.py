@@ -74,7 +74,8 @@ class Intake:
         directs = [event for event in welcome if isinstance(event, DirectMessageRequested)]
         flats = [event for event in welcome if isinstance(event, NotificationRequested)]
         unwanted = await self._unwanted(connection, flats)
-        joining = [event for event in flats if event.notification_id not in unwanted]
+        told_before = await self._told_before(connection, flats)
+        joining = [event for event in flats if event.notification_id not in unwanted | told_before]
         told = {event.user_id: standings[event.user_id] for event in joining}
         message_of = await self._open_digests(connection, told, now)
         placed = [(event.notification_id, message_of[event.user_id]) for event in joining]
@@ -83,6 +84,8 @@ class Intake:
         await self._suppress(
             connection, [event for event in flats if event.notification_id in unwanted], "not_asked_for", now
         )
+        again = [event for event in flats if event.notification_id in told_before - unwanted]
+        await self._suppress(connection, again, "told_before", now)
         if placed:
             await connection.execute(_PLACE, *_columns(placed, 2))
 
@@ -92,10 +95,25 @@ class Intake:
         if not candidates:
             return set()
         rows = await connection.fetch(
-            _WAITING_FLATS, [event.user_id for event in candidates], [event.flat_id for event in candidates]
+            _WAITING_FLATS,
+            [event.user_id for event in candidates],
+            [event.flat_id for event in candidates],
+            [event.card.listing_id for event in candidates],
         )
         waiting = {(row["user_id"], row["flat_id"]) for row in rows}
         return {event.notification_id for event in candidates if (event.user_id, event.flat_id) not in waiting}
+
+    async def _told_before(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
+        """Those about a flat that was parted from another, whose user has heard of it by the other's id, or will."""
+        parted = [
+            (event.notification_id, event.user_id, listing_id)
+            for event in flats
+            if event.parted
+            for listing_id in event.parted.listing_ids
+        ]
+        if not parted:
+            return set()
+        return {row["notification_id"] for row in await connection.fetch(_TOLD_BEFORE, *_columns(parted, 3))}
 
     async def _open_digests(
         self, connection: "Connection", standings: Mapping[UUID, _Standing], now: datetime
@@ -223,10 +241,21 @@ ORDER BY user_id
 """
 
 _WAITING_FLATS = f"""
--- Flats of which something waits to be told.
-SELECT DISTINCT user_id, flat_id
-FROM notifications JOIN unnest($1::uuid[], $2::uuid[]) AS candidate(user_id, flat_id) USING (user_id, flat_id)
+-- Flats of which something waits to be told; of one that was parted, by the id of the flat that it was taken for.
+SELECT DISTINCT candidate.user_id, candidate.flat_id
+FROM notifications AS known JOIN unnest($1::uuid[], $2::uuid[], $3::text[]) AS candidate(user_id, flat_id, listing_id)
+    ON known.user_id = candidate.user_id
+    AND (known.flat_id = candidate.flat_id OR known.listing_id = candidate.listing_id)
 WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
+"""  # noqa: S608 - a constant
+
+_TOLD_BEFORE = f"""
+-- Whoever was told, or is about to be told, of one of the advertisements.
+SELECT DISTINCT candidate.notification_id
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS candidate(notification_id, user_id, listing_id)
+    JOIN notifications AS known USING (user_id, listing_id)
+WHERE known.notification_id <> candidate.notification_id
+    AND disposition IN ('waiting', 'in_message', 'grouped') AND asked_for AND reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
 _OPEN_DIGESTS = """

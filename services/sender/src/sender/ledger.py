@@ -203,14 +203,14 @@ class Ledger:
     async def _told(self, connection: "Connection", waiting: Mapping[UUID, Waiting]) -> Mapping[UUID, frozenset[UUID]]:
         """Which flats that are gone each user was told of."""
         gone = [
-            (event.user_id, event.flat_id)
+            (event.user_id, event.flat_id, event.card.listing_id)
             for events in waiting.values()
             for _, event in events
             if event and event.reason is Reason.WITHDRAWN
         ]
         if not gone:
             return {}
-        rows = await connection.fetch(_TOLD, [user for user, _ in gone], [flat for _, flat in gone])
+        rows = await connection.fetch(_TOLD, *zip(*gone, strict=True))
         return {row["user_id"]: frozenset(row["flats"]) for row in rows}
 
     # --- deciding ---------------------------------------------------------------------------------------------------
@@ -496,10 +496,12 @@ WHERE (recipient::jsonb ->> 'stopped')::boolean
 """
 
 _TOLD = """
-SELECT user_id, array_agg(flat_id) AS flats
-FROM notifications JOIN unnest($1::uuid[], $2::uuid[]) AS gone(user_id, flat_id) USING (user_id, flat_id)
+-- Of a flat that was parted from another, somebody may have been told by the other's id.
+SELECT gone.user_id, array_agg(gone.flat_id) AS flats
+FROM notifications AS known JOIN unnest($1::uuid[], $2::uuid[], $3::text[]) AS gone(user_id, flat_id, listing_id)
+    ON known.user_id = gone.user_id AND (known.flat_id = gone.flat_id OR known.listing_id = gone.listing_id)
 WHERE disposition IN ('in_message', 'grouped') AND reason <> 'withdrawn'
-GROUP BY user_id
+GROUP BY gone.user_id
 """
 
 _POSTPONE = """

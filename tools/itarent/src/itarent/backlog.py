@@ -89,7 +89,7 @@ async def watching(system: System) -> AsyncIterator[Watch]:
 def readers(topics: Topics, shards: int) -> Mapping[str, tuple[Topic, ...]]:
     """What each consumer group reads, with so many shards of the matcher."""
     return {
-        **{topics.group(shard.service): (topics.listings,) for shard in Shard.all(shards)},
+        **{topics.group(shard.service): (topics.listings, topics.partings) for shard in Shard.all(shards)},
         topics.group("sender"): (topics.notifications, topics.recipients, topics.message_statuses),
         topics.group("api"): (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
     }
