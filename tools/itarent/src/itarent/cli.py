@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "settings": "itarent.settings:settings",
     "sandbox": "itarent.sandbox:sandbox",
     "message": "itarent.message:message",
+    "explain": "itarent.explain:explain_match",
     "lock": "itarent.lock:lock",
     "openapi": "itarent.openapi.document:openapi",
     "guides": "itarent.guides:guides",
