@@ -27,11 +27,7 @@ from matcher.layout import NoCommonShardsError, NotLevelError, StillRunningError
 from matcher.main import matching
 from matcher.searches import Searches, TopicMissingError
 from matcher.settings import Settings
-<<<<<<< HEAD
-from testkit.factories import USER_ID, make_listing, make_search, make_subscription, monthly
-=======
-from testkit.factories import NOW, USER_ID, make_listing, make_subscription, monthly
->>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
+from testkit.factories import NOW, USER_ID, make_listing, make_search, make_subscription, monthly
 from testkit.records import records_of
 from testkit.servers import Database
 from testkit.waiting import eventually

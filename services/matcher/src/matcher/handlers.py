@@ -48,11 +48,8 @@ def subscribe(
     publisher: Publisher,
     searches: Searches,
     store: Store,
-<<<<<<< HEAD
     appraisals: Appraisals,
-=======
     partings: Partings,
->>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
     progress: Progress,
     clock: Clock,
 ) -> None:

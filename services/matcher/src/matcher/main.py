@@ -64,11 +64,8 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             publisher=publisher,
             searches=searches,
             store=Store(pool, shard),
-<<<<<<< HEAD
             appraisals=Appraisals(pool, shard, zone_rents, Commutes(pool, engine, settings.commute_within_seconds)),
-=======
             partings=Partings(pool, shard),
->>>>>>> 18f0997 (Keep why an advertisement joined its flat; part flats that were joined wrongly, and tell who missed one)
             progress=progress,
             clock=_now,
         )
