@@ -6,8 +6,11 @@ import dataclasses
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -81,6 +84,10 @@ class World:
         events = [NotificationRequested.model_validate_json(each.value) for each in records]
         assert [each.key.decode() for each in records] == [event.key for event in events]
         return events
+
+    async def has_told_of(self, flats: int) -> bool:
+        """Whether somebody was told of so many flats, whether once or again under the same ids."""
+        return len({each.notification_id for each in await self.notifications()}) == flats
 
     async def so_many(self, count: int) -> list[NotificationRequested]:
         """The notifications, when there are so many."""
@@ -296,8 +303,7 @@ async def test_a_matcher_without_topics_says_so(kafka: str, topics: Topics) -> N
             pass
 
 
-async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: Settings, world: World) -> None:
-    await world.search(make_subscription())
+async def started_process(settings: Settings) -> Process:
     environment = {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
@@ -305,7 +311,12 @@ async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: S
         "DATABASE_URL": settings.database_url,
         "HTTP_PORT": "0",
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "matcher", env=environment)
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "matcher", env=environment)
+
+
+async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: Settings, world: World) -> None:
+    await world.search(make_subscription())
+    process = await started_process(settings)
     await world.offer(make_listing())
     await world.told(Reason.NEW)
     process.send_signal(signal.SIGTERM)
@@ -321,6 +332,62 @@ async def _known(database: Database, count: int) -> None:
 
     await eventually(as_many)
     await administrator.close()
+
+
+async def test_what_a_frozen_matcher_is_at_is_taken_over_and_not_told_again_when_it_thaws(
+    settings: Settings, world: World, database: Database
+) -> None:
+    users = [UUID(int=number) for number in range(500)]
+    await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in users))
+    frozen = await started_process(settings)
+    administrator = await asyncpg.connect(database.admin_url)
+    try:
+        offered = await _freeze_in_a_batch(frozen, world, administrator)
+        async with matching(settings):
+            await eventually(lambda: administrator.fetchval(_ALL_KNOWN, offered), within_seconds=40)
+            frozen.send_signal(signal.SIGCONT)
+            await world.offer(*flats(range(offered, offered + 5)))
+            await eventually(lambda: administrator.fetchval(_ALL_KNOWN, offered + 5), within_seconds=40)
+        frozen.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(frozen.wait(), 20) == 0
+    finally:
+        await administrator.close()
+        if frozen.returncode is None:
+            frozen.kill()
+            await frozen.wait()
+    told = {(each.user_id, each.flat_id): each.notification_id for each in await world.notifications()}
+    assert len(told) == len(set(told.values())) == len(users) * (offered + 5)
+
+
+async def _freeze_in_a_batch(matcher: Process, world: World, administrator: "asyncpg.Connection[Any]") -> int:
+    """Stop it while it holds flats; returns how many flats were offered until that succeeded."""
+    for offered in range(20, 400, 20):
+        await world.offer(*flats(range(offered - 20, offered)))
+        await eventually(lambda: administrator.fetchval(_HOLDS_FLATS), within_seconds=60)
+        matcher.send_signal(signal.SIGSTOP)
+        if await administrator.fetchval(_HOLDS_FLATS):
+            return offered
+        matcher.send_signal(signal.SIGCONT)
+    pytest.fail("it was never in the middle of a batch")
+
+
+_HOLDS_FLATS = """
+SELECT count(*) > 0 FROM pg_stat_activity
+ WHERE application_name = 'matcher' AND state = 'idle in transaction' AND query LIKE '%FROM known%'
+"""
+_ALL_KNOWN = "SELECT count(*) = $1 FROM matcher.known"
+
+
+async def test_two_matchers_under_one_name_drive_each_other_out_and_lose_nothing(
+    settings: Settings, world: World
+) -> None:
+    """As when a frozen one comes back beside the one that was started in its place."""
+    await world.search(make_subscription())
+    named = settings.model_copy(update={"kafka_instance_id": "matcher-1"})
+    async with matching(named), matching(named):
+        for wave in range(8):
+            await world.offer(*flats(range(wave * 5, wave * 5 + 5)))
+            await eventually(partial(world.has_told_of, wave * 5 + 5), within_seconds=30)
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------

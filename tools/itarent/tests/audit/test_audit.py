@@ -42,7 +42,10 @@ POLICY = Policy(
 class System:
     """A matcher that runs, a ledger that is filled when asked to, and the audit as a command."""
 
-    def __init__(self, kafka: str, topics: Topics, database: Database, publisher: Publisher) -> None:
+    def __init__(
+        self, kafka: str, topics: Topics, database: Database, publisher: Publisher, settings: Settings
+    ) -> None:
+        self.settings = settings
         self._kafka = kafka
         self._topics = topics
         self._database = database
@@ -103,7 +106,7 @@ async def system(kafka: str, topics: Topics, database: Database) -> AsyncIterato
         http_port=0,
     )
     async with Publisher.connected(kafka, "test") as publisher:
-        system = System(kafka, topics, database, publisher)
+        system = System(kafka, topics, database, publisher, settings)
         for renter in RENTERS:
             changes = {"search": make_search(rooms=Range(minimum=9))} if renter == RENTERS[-1] else {}
             saved = make_subscription(subscription_id=renter, user_id=renter, **changes)
@@ -156,6 +159,27 @@ async def test_every_forgery_is_found(system: System) -> None:
         assert complaint in result.stderr
 
 
+async def test_each_shard_accounts_for_its_users_who_are_followed_through_a_change_of_shards(system: System) -> None:
+    one, two = (system.settings.model_copy(update={"matcher_shards": 2, "matcher_shard": number}) for number in (1, 2))
+    async with matching(one), matching(two):
+        await system.publish(ListingPublished(listing=make_listing(listing_id="casa.it:2", agency={}, area_m2=71)))
+        await system.until_effective(4 + 2)
+    await system.fill_ledger()
+    result = await system.audit()
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {
+        "listing_versions": 5,
+        "matches": 16,
+        "by_disposition": {"already_known": 4, "waiting": 12},
+        "pending": 0,
+        "unaccounted": 0,
+        "unexpected": 0,
+    }
+    await system.execute("DELETE FROM matcher.versions WHERE (shard, shards) = (2, 2)")
+    forged = json.loads((await system.audit()).stdout)
+    assert (forged["unaccounted"], forged["unexpected"]) == (1, 2), "of the four renters two are of the second shard"
+
+
 FORGERIES = [  # each adds to what the ones before it have done
     ("DELETE FROM sender.notifications WHERE user_id = $1 AND reason = 'new'", (1, 0), "not in the ledger"),
     (
@@ -195,7 +219,7 @@ async def test_what_was_found_out_when_a_flat_was_matched_is_what_the_audit_goes
     )
     scam = make_listing(description="Sono all'estero. Paghi con Western Union e spedirò le chiavi.")
     async with Publisher.connected(kafka, "test") as publisher:
-        system = System(kafka, topics, database, publisher)
+        system = System(kafka, topics, database, publisher, settings)
         for renter, search in zip(RENTERS, searches, strict=True):
             saved = make_subscription(subscription_id=renter, user_id=renter, search=search)
             await system.publish(SubscriptionSaved(subscription=saved))
