@@ -6,9 +6,10 @@ PIP     = .venv/bin/python -m pip --disable-pip-version-check
 UV      = .venv/bin/uv pip install --system-certs --python .venv
 MEMBERS = $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml))
 PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
+RENTALS = $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz)
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-pipeline lock openapi clean
+.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-match bench-pipeline lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -39,10 +40,13 @@ bench-kafka: .venv/ready  ## the matcher from Kafka to Kafka, beside the bare cl
 	@$(ITARENT) bench kafka $(ARGS)
 
 bench-latency: .venv/ready  ## listing published to notification published; DATA names the file of real rentals
-	@$(ITARENT) bench latency $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz) $(ARGS)
+	@$(ITARENT) bench latency $(RENTALS) $(ARGS)
 
 bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of real rentals
-	@$(ITARENT) bench pipeline $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz) $(ARGS)
+	@$(ITARENT) bench pipeline $(RENTALS) $(ARGS)
+
+bench-match: .venv/ready  ## matching beside Lucene, PostgreSQL, DuckDB, SQLite and the plain loop, up to 5M searches
+	@$(ITARENT) bench match $(RENTALS) $(ARGS)
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)

