@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -15,10 +16,11 @@ from common.rules import DESTINATION_DEGREES
 from common.search import Commute, Criterion, Search, UnknownPolicy
 from common.shards import EVERYBODY
 from matcher.appraisals import Appraisals
+from matcher.asking import Asking
 from matcher.commutes import Commutes, Way, ways_wanted_by
 from matcher.difference import Known, Origin, Published
 from matcher.engines import EngineKind, engine_at
-from testkit.factories import NOW, make_listing, make_search, monthly
+from testkit.factories import NOW, make_listing, make_search, make_subscription, monthly
 from testkit.servers import Database
 
 from .conftest import PATHS, RoutingWorld, engine_of, served
@@ -55,7 +57,10 @@ async def appraised(
     """A listing that was published, as it is matched."""
     appraisals = Appraisals(commutes.pool, EVERYBODY, None, commutes)
     published = Published(listing.listing_id, listing, Origin(0, 0))
-    (made,) = await appraisals.made([published], {listing.listing_id: known} if known else {}, lambda _: list(searches))
+    asking = Asking()
+    for number, search in enumerate(searches):
+        asking.put(make_subscription(subscription_id=UUID(int=number), search=search))
+    (made,) = await appraisals.made([published], {listing.listing_id: known} if known else {}, asking.of)
     assert made.listing
     return made.listing
 

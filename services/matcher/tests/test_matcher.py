@@ -318,7 +318,7 @@ async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: S
     await world.search(make_subscription())
     process = await started_process(settings)
     await world.offer(make_listing())
-    await world.told(Reason.NEW)
+    await world.told(Reason.NEW, within_seconds=30)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
     assert sum(await _committed(settings)) == 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 
@@ -13,12 +12,11 @@ from common.events import AdvertisementParted, NotificationRequested, Parted
 from common.listing import Listing, ListingStatus
 from common.postgres import CONNECTION_LOST, open_pool
 from common.shards import Shard
-from matcher.announcements import announcements
 from matcher.difference import Change, Origin, Published
-from matcher.index import Index
 from matcher.parting import Partings
 from matcher.store import PartedMeanwhileError, Store, SupersededError
 from testkit.factories import NOW, make_listing, make_subscription, monthly
+from testkit.matching import index_of, notifications_of
 from testkit.servers import Database
 
 IDEALISTA = {"listing_id": "idealista.it:1", "source": "idealista.it"}
@@ -61,10 +59,8 @@ async def take(store: Store, batch: Sequence[Published]) -> list[Change]:
     return changes
 
 
-async def announced(changes: Sequence[Change], at: dt.datetime = NOW) -> list[NotificationRequested]:
-    index = Index()
-    index.add(make_subscription())
-    return [each for change in changes async for each in announcements(change, index, at)]
+def announced(changes: Sequence[Change]) -> list[NotificationRequested]:
+    return notifications_of(changes, index_of([make_subscription()]))
 
 
 async def test_two_advertisements_of_one_flat_that_arrive_at_two_instances_at_once_are_joined(store: Store) -> None:
@@ -121,7 +117,7 @@ async def test_several_versions_of_one_flat_in_a_batch_take_effect_in_sequence(
         deleted(listing_id, 3),
         deleted(IDEALISTA["listing_id"], 4),
     ]
-    reasons = [each.reason for each in await announced(await take(store, batch))]
+    reasons = [each.reason for each in announced(await take(store, batch))]
     assert reasons == ["new", "price_drop", "withdrawn"]
     versions = await rows(pool, 'SELECT listing_id, version, tombstone, "offset" FROM versions ORDER BY effect')
     assert versions == [
@@ -149,12 +145,12 @@ async def test_a_batch_that_comes_again_after_a_crash_tells_the_same_under_the_s
 
     async def crash_when_told() -> None:
         async with store.holding(await store.flats_of(batch)) as flats:
-            told.extend(await announced(flats.take(batch)))
+            told.extend(announced(flats.take(batch)))
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         await crash_when_told()
-    again = await announced(await take(store, batch))
+    again = announced(await take(store, batch))
     assert [each.notification_id for each in again] == [each.notification_id for each in told]
     assert len(told) == 2
     assert await take(store, batch) == []
@@ -179,7 +175,7 @@ async def test_the_last_two_advertisements_withdrawn_at_two_instances_at_once_wi
         take(store, published(make_listing(version=2, status=gone), since=2)),
         take(store, published(make_listing(version=2, status=gone, **IDEALISTA), since=3)),
     )
-    assert [each.reason for each in await announced([*changes[0], *changes[1]])] == ["withdrawn"]
+    assert [each.reason for each in announced([*changes[0], *changes[1]])] == ["withdrawn"]
 
 
 async def test_a_tombstone_of_what_was_never_seen_changes_nothing(store: Store) -> None:
@@ -290,7 +286,7 @@ def parted(listing_id: str, *others: str) -> AdvertisementParted:
 
 async def part(partings: Partings, what: AdvertisementParted) -> list[NotificationRequested]:
     async with partings.parting(what) as flat:
-        told = await announced(flat.changes)
+        told = announced(flat.changes)
         await flat.record(POSITION)
     return told
 
@@ -328,10 +324,10 @@ async def test_after_a_parting_each_side_is_known_for_what_it_was(store: Store, 
     await take(store, published(make_listing(), make_listing(**IDEALISTA)))
     await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
     again = published(make_listing(version=2), make_listing(version=2, rent=monthly(900), **IDEALISTA), since=2)
-    assert [each.reason for each in await announced(await take(store, again))] == ["price_drop"]
+    assert [each.reason for each in announced(await take(store, again))] == ["price_drop"]
     gone = ListingStatus.WITHDRAWN
     last = published(make_listing(version=3, status=gone), make_listing(version=3, status=gone, **IDEALISTA), since=4)
-    assert [each.reason for each in await announced(await take(store, last))] == ["withdrawn", "withdrawn"]
+    assert [each.reason for each in announced(await take(store, last))] == ["withdrawn", "withdrawn"]
 
 
 async def test_a_withdrawn_advertisement_that_is_parted_is_not_told_until_it_returns(
@@ -342,7 +338,7 @@ async def test_a_withdrawn_advertisement_that_is_parted_is_not_told_until_it_ret
     (told,) = await part(partings, parted(IDEALISTA["listing_id"], make_listing().listing_id))
     assert told.card.listing_id == make_listing().listing_id
     back = await take(store, published(make_listing(version=3, **IDEALISTA), since=3))
-    assert [each.reason for each in await announced(back)] == ["returned"]
+    assert [each.reason for each in announced(back)] == ["returned"]
 
 
 async def test_a_search_is_told_of_a_parted_side_once_however_many_portals_show_it(
@@ -364,7 +360,7 @@ async def test_every_shard_tells_its_own_users_of_what_the_first_one_has_parted(
     what = parted(IDEALISTA["listing_id"], make_listing().listing_id)
     first = await part(partings[0], what)
     again = published(make_listing(version=2, rent=monthly(900), **IDEALISTA), since=2)
-    assert [each.reason for each in await announced(await take(stores[1], again))] == ["price_drop"]
+    assert [each.reason for each in announced(await take(stores[1], again))] == ["price_drop"]
     second = await part(partings[1], what)
     assert {each.flat_id for each in first} == {each.flat_id for each in second}
     assert [each.reason for each in first + second] == ["new"] * 4
@@ -391,7 +387,7 @@ async def test_a_parting_that_fails_before_it_is_recorded_tells_the_same_under_t
 
     async def crash_when_told() -> None:
         async with partings.parting(what) as flat:
-            told.extend(await announced(flat.changes))
+            told.extend(announced(flat.changes))
             raise InterruptedError
 
     with pytest.raises(InterruptedError):

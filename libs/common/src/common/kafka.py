@@ -351,6 +351,11 @@ def _decode_value(
     return Received(key, event, record)
 
 
+def is_of_type(record: ConsumerRecord[bytes, bytes], event_type: type[Event]) -> bool:
+    """Whether a record holds such an event; one that does not say is taken for what its topic holds."""
+    return dict(record.headers).get("ce_type") in (None, event_type.type.encode())
+
+
 def _type_of(record: ConsumerRecord[bytes, bytes], types: Mapping[str, type[EventT]]) -> type[EventT] | None:
     """A producer that sends no `ce_type` is understood where only one type is possible."""
     ce_type = dict(record.headers).get("ce_type")

@@ -223,7 +223,7 @@ class Subscription(Value):
 
     subscription_id: UUID
     user_id: UUID
-    revision: int = Field(ge=1)
+    revision: int = Field(ge=1, lt=2**63)
     name: str = Field(min_length=1, max_length=120)
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
     alerts: frozenset[Alert] = frozenset({Alert.NEW, Alert.PRICE_DROP})

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from common.explain import match
 from common.listing import Appraisal, Journey, Listing, ListingId
-from common.search import Criterion, Search, UnknownPolicy
+from common.search import Search
 from common.shards import Shard
 from common.signals import signals_of
 from common.zone_rents import ZoneRents
@@ -21,8 +20,8 @@ from matcher.commutes import Commutes, Way, ways_wanted_by
 from matcher.difference import Known, Published
 
 Version = tuple[ListingId, int]
-Candidates = Callable[[Listing], Iterable[Search]]
-"""The searches that ask for minutes and may match a listing: every one that fits otherwise, and others."""
+Asking = Callable[[Listing], Iterable[Search]]
+"""The searches that ask for minutes, and that a listing fits in all else."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ class Appraisals:
     commutes: Commutes
 
     async def made(
-        self, published: Sequence[Published], known: Mapping[ListingId, Known], candidates: Candidates
+        self, published: Sequence[Published], known: Mapping[ListingId, Known], asking: Asking
     ) -> list[Published]:
         """The same, with what is found out about each listing that is offered and is news."""
         found = {
-            _version(each.listing): self._find(each.listing, known.get(each.listing_id), candidates)
+            _version(each.listing): self._find(each.listing, known.get(each.listing_id), asking)
             for each in published
             if each.listing and each.listing.active and _is_news(each.listing, known.get(each.listing_id))
         }
@@ -62,17 +61,17 @@ class Appraisals:
         settled = await self._settle({key: each.with_journeys(told) for key, each in found.items() if each.matters})
         return [_appraised(each, settled) for each in published]
 
-    def _find(self, listing: Listing, known: Known | None, candidates: Candidates) -> _Found:
+    def _find(self, listing: Listing, known: Known | None, asking: Asking) -> _Found:
         """Published again as it was, a listing is judged as it was."""
         if known and known.offered and _says_the_same(known.offered, listing):
             return _Found(known.offered.appraisal, frozenset())
         appraisal = Appraisal(signals=signals_of(listing, self.zone_rents))
-        return _Found(appraisal, self._wanted(listing.model_copy(update={"appraisal": appraisal}), candidates))
+        return _Found(appraisal, self._wanted(listing.model_copy(update={"appraisal": appraisal}), asking))
 
-    def _wanted(self, listing: Listing, candidates: Candidates) -> set[Way]:
+    def _wanted(self, listing: Listing, asking: Asking) -> set[Way]:
         if self.commutes.engine is None:
             return set()
-        return ways_wanted_by(listing, (each for each in candidates(listing) if _fits_otherwise(each, listing)))
+        return ways_wanted_by(listing, asking(listing))
 
     async def _settle(self, found: Mapping[Version, Appraisal]) -> dict[Version, Appraisal]:
         """Make it known; what was found out earlier about the same version stands."""
@@ -94,11 +93,6 @@ def _is_news(listing: Listing, known: Known | None) -> bool:
 
 def _says_the_same(before: Listing, after: Listing) -> bool:
     return before == after.model_copy(update={"version": before.version, "appraisal": before.appraisal})
-
-
-def _fits_otherwise(search: Search, listing: Listing) -> bool:
-    """Whether all depends on the way to work."""
-    return match(search.under(Criterion.COMMUTE, UnknownPolicy.PASS), listing)
 
 
 def _appraised(published: Published, appraisals: Mapping[Version, Appraisal]) -> Published:

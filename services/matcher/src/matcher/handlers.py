@@ -2,8 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -12,26 +11,34 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter as Metric
 from prometheus_client import Histogram
 
-from common.events import AdvertisementParted, ListingPublished, NotificationRequested
-from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
+from common.events import AdvertisementParted, ListingPublished
+from common.kafka import Publisher, Reader, Ready, Received, Records, at_once, gathered
 from common.shards import Shard
 from common.topics import Topics
-from matcher.announcements import announcements
 from matcher.appraisals import Appraisals
+from matcher.crowd import Told
 from matcher.difference import Change, Origin, Published
+from matcher.encoding import Encoder, Slice
 from matcher.index import Index
 from matcher.parting import Partings
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.store import Store
+from matcher.telling import told
 
 log = structlog.get_logger()
 
 listings_matched = Metric("itarent_matcher_listings_total", "Versions of listings that took effect and were matched")
+notifications_requested = Metric(
+    "itarent_matcher_notifications_total", "Notifications requested, by reason", ["reason"]
+)
 batch_seconds = Histogram("itarent_matcher_batch_seconds", "From taking a batch of listings to making it known")
 
-PUBLISHED_AT_ONCE: Final = 500
-"""Notifications that are held in memory: one listing may have tens of thousands."""
+TOLD_AT_ONCE: Final = 100_000
+"""Searches to be told that are held in memory: one listing may have tens of thousands."""
+
+MATCHED_AT_ONCE: Final = 16
+"""Changes that are matched before the event loop has its turn: a flat that all of Milano wants takes a while."""
 
 ACKNOWLEDGED_WITHIN_S: Final = 30.0
 """Without Kafka a publisher waits for ever, and the batch holds its flats meanwhile: it rather comes again."""
@@ -46,6 +53,7 @@ def subscribe(
     shard: Shard,
     instance_id: str | None,
     publisher: Publisher,
+    partitions: int,
     searches: Searches,
     store: Store,
     appraisals: Appraisals,
@@ -55,16 +63,18 @@ def subscribe(
 ) -> None:
     """Match the listings' topic, and part flats that were joined wrongly.
 
+    Who is told stands in the partitions of the notifications' topic, of which there are so many.
+
     A batch that fails anywhere comes again, and tells the same under the same ids.
     """
     reader = Reader(publisher, topics.listings, ListingPublished)
     decisions = Reader(publisher, topics.partings, AdvertisementParted)
 
     async def announce(changes: Iterable[Change], index: Index) -> None:
-        async for notifications in _chunks(changes, index, clock()):
-            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                await publisher.publish(topics.notifications, notifications)
-            _tell(notifications)
+        encoder = Encoder(index.register, topics.notifications, partitions, publisher.source)
+        async for group in _groups(changes, index):
+            slices = _logged(encoder.slices(group, clock()))
+            await publisher.publish_slices(topics.notifications, slices, each_within_s=ACKNOWLEDGED_WITHIN_S)
 
     @broker.subscriber(
         topics.listings.name,
@@ -78,11 +88,7 @@ def subscribe(
                 published = [_published(received) for received in await reader.read(records)]
             flat_ids = await store.flats_of(published)
             async with store.holding(flat_ids) as flats, searches.held() as held:
-                asking = held.asking
-                appraised = await appraisals.made(
-                    published, flats.known, lambda listing: (each.search for each in asking.candidates(listing))
-                )
-                changes = flats.take(appraised)
+                changes = flats.take(await appraisals.made(published, flats.known, held.asking.of))
                 await announce(changes, held.index)
                 await flats.record(changes, held.position)
         listings_matched.inc(len(changes))
@@ -110,29 +116,33 @@ def _published(received: Received[ListingPublished]) -> Published:
     )
 
 
-def _tell(notifications: Sequence[NotificationRequested]) -> None:
+async def _groups(changes: Iterable[Change], index: Index) -> AsyncIterator[list[Told]]:
+    """Who is told of the changes, so many at a time; those of few are told before those of a crowd."""
+    group: list[Told] = []
+    for number, change in enumerate(changes):
+        if number % MATCHED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        group += told(change, index)
+        if sum(len(each.matches.numbers) for each in group) >= TOLD_AT_ONCE:
+            yield sorted(group, key=_crowd)
+            group = []
+    yield sorted(group, key=_crowd)
+
+
+def _crowd(told: Told) -> int:
+    return len(told.matches.numbers)
+
+
+def _logged(slices: Iterable[Slice]) -> Iterator[Sequence[Sequence[Ready]]]:
     """A line for each listing that somebody is told of; the sender's lines name it too."""
-    for (listing_id, flat_id), count in Counter((each.card.listing_id, each.flat_id) for each in notifications).items():
-        log.info("a listing matched", listing_id=listing_id, flat_id=str(flat_id), notifications=count)
-    for each in notifications:
-        log.debug(
-            "a notification is requested",
-            notification_id=str(each.notification_id),
-            flat_id=str(each.flat_id),
-            listing_id=each.card.listing_id,
-            reason=each.reason.value,
-        )
-
-
-async def _chunks(
-    changes: Iterable[Change], index: Index, now: dt.datetime
-) -> AsyncIterator[list[NotificationRequested]]:
-    chunk: list[NotificationRequested] = []
-    for change in changes:
-        async for notification in announcements(change, index, now):
-            chunk.append(notification)
-            if len(chunk) == PUBLISHED_AT_ONCE:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
+    for each in slices:
+        yield each.records
+        for listing_id, flat_id, reason, notifications in each.tallies:
+            notifications_requested.labels(reason).inc(notifications)
+            log.info(
+                "a listing matched",
+                listing_id=listing_id,
+                flat_id=str(flat_id),
+                reason=reason.value,
+                notifications=notifications,
+            )

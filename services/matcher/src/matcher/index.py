@@ -1,191 +1,160 @@
-"""Searches by where they look, so that a listing meets few of them. `common.explain.match` alone is the verdict.
+"""All active searches, so that the ones that a listing matches are found at once.
 
-A search is filed under every place in which it can match; a listing looks under its comune, its province and the tile
-of the map that it lies in. What a listing does not say is a place of its own, None: searches that let an unknown
-place pass are filed there too.
+An optimisation of `common.explain.match` and nothing else: what a wish means is asked of the rules themselves
+(`verdicts`), and remembered. Searches lie in partitions by where they look (`places`).
 """
 
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
-from math import floor, inf
+from collections.abc import Hashable, Sequence
 from typing import Final, NamedTuple
-from uuid import UUID
 
-from common.comuni import Comuni
-from common.geo import box_of
-from common.listing import Listing, SpeseTerm
-from common.search import (
-    Criterion,
-    InCircle,
-    InComune,
-    InPolygon,
-    InProvince,
-    Place,
-    Range,
-    RentLimit,
-    Search,
-    Subscription,
-    UnknownPolicy,
-)
+import numpy as np
+from numpy.typing import NDArray
 
-TILE_DEGREES: Final = 0.1
-"""The side of a tile: about 11 km by 8 km."""
-
-MOST_TILES: Final = 1_000
-"""A place that spreads over more tiles than this is filed once, under ANYWHERE."""
-
-ANYWHERE: Final = ("tile", "anywhere")
+from common.listing import Listing
+from common.search import Criterion
+from matcher.partition import Found, Partition
+from matcher.places import looked_up
+from matcher.question import COLUMNS, Question, criteria
+from matcher.register import Filed, Register
 
 
-class Span(NamedTuple):
-    """A closed interval, as searches want it and as listings are known to lie in it."""
+class Matches(NamedTuple):
+    """Searches by number, each once, in no particular order."""
 
-    low: float = -inf
-    high: float = inf
+    numbers: NDArray[np.int32]
+    flagged: NDArray[np.uint32]
+    """For each of them as bits by place in `Criterion`: what passed although the listing does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Filed:
-    """A search with the bounds that refuse most listings, laid out flat: they are compared very often."""
-
-    subscription: Subscription
-    rent_low: float
-    rent_high: float
-    rooms_low: float
-    rooms_high: float
-    area_low: float
-    area_high: float
+NO_MATCHES: Final = Matches(np.zeros(0, np.int32), np.zeros(0, np.uint32))
 
 
 class Index:
-    """The searches of active subscriptions; the candidates for a listing are a few more than those that match it."""
+    """The searches. One writer, and nobody reads meanwhile."""
 
     def __init__(self) -> None:
-        self._filed: dict[Hashable, dict[UUID, _Filed]] = {}
-        self._size = 0
+        self.criteria = criteria()
+        self.register = Register()
+        self._partitions: list[Partition] = []
+        self._partition_of: dict[Hashable, int] = {}
+        self._slots = _Slots()
+        self._active = 0
+        self._found = Found()
 
     def __len__(self) -> int:
-        return self._size
+        """How many searches are active."""
+        return self._active
 
-    def add(self, subscription: Subscription) -> None:
-        """File a search; one of the same id must have been discarded before."""
-        filed = _file(subscription)
-        for place in _places_of(subscription.search):
-            self._filed.setdefault(place, {})[subscription.subscription_id] = filed
-        self._size += 1
+    @property
+    def bytes_used(self) -> int:
+        """By the columns and rows of all searches; what is shared by many is not counted."""
+        return self.register.bytes_used + self._slots.bytes_used + sum(each.bytes_used for each in self._partitions)
 
-    def discard(self, subscription: Subscription) -> None:
-        for place in _places_of(subscription.search):
-            filed = self._filed[place]
-            del filed[subscription.subscription_id]
-            if not filed:
-                del self._filed[place]
-        self._size -= 1
+    # Coming and going
 
-    def candidates(self, listing: Listing) -> Iterator[Subscription]:
-        """Every search that may match the listing, once."""
-        found = [filed for place in _places_of_listing(listing) if (filed := self._filed.get(place))]
-        met: set[UUID] = set()
-        for filed in found:
-            likely = _likely(filed.values(), listing)
-            yield from likely if not met else (each for each in likely if each.subscription_id not in met)
-            if len(found) > 1:
-                met.update(each.subscription_id for each in likely)
+    def put(self, search: Filed) -> bool:
+        """Take a search in; False if it is not newer than what is known, which changes nothing."""
+        number = self.register.find(search.subscription_id)
+        if number is None:
+            number = self.register.add(search.subscription_id)
+        elif self.register.revisions[number] >= search.revision:
+            return False
+        else:
+            self._withdraw(number)
+        self.register.set(number, search)
+        if search.active:
+            self._file(number, search)
+        return True
 
+    def remove(self, subscription_id: bytes) -> None:
+        number = self.register.find(subscription_id)
+        if number is not None:
+            self._withdraw(number)
+            self.register.remove(number)
 
-def _likely(filed: Iterable[_Filed], listing: Listing) -> list[Subscription]:
-    """Without those that rent, rooms or area refuse for certain."""
-    rent_low, rent_high = _rent_of(listing)
-    rooms_low, rooms_high = _known(listing.rooms)
-    if listing.rooms_or_more:
-        rooms_high = inf
-    area_low, area_high = _known(listing.area_m2)
-    return [
-        each.subscription
-        for each in filed
-        if each.rent_high >= rent_low
-        and each.rooms_high >= rooms_low
-        and each.rooms_low <= rooms_high
-        and each.area_low <= area_high
-        and each.area_high >= area_low
-        and each.rent_low <= rent_high
-    ]
+    def _file(self, number: int, search: Filed) -> None:
+        places = [self._partition(key) for key in search.place.filed_under]
+        slots = [(place, self._partitions[place].add(number, search.place, search.wishes)) for place in places]
+        self._slots.put(number, slots)
+        self._active += 1
 
+    def _withdraw(self, number: int) -> None:
+        if self.register.active[number]:
+            for place, slot in self._slots.pop(number):
+                self._partitions[place].remove(slot)
+                if self._partitions[place].is_sparse:
+                    self._compact(place)
+            self._active -= 1
 
-def _file(subscription: Subscription) -> _Filed:
-    search = subscription.search
-    return _Filed(subscription, *_wanted_rent(search.rent), *_wanted(search.rooms), *_wanted(search.area_m2))
+    def _partition(self, key: Hashable) -> int:
+        place = self._partition_of.get(key)
+        if place is None:
+            place = self._partition_of[key] = len(self._partitions)
+            self._partitions.append(Partition(self.criteria))
+        return place
 
+    def _compact(self, place: int) -> None:
+        self._partitions[place] = self._partitions[place].compacted()
+        self._slots.moved(place, self._partitions[place].numbers[: self._partitions[place].size])
 
-def _wanted(limits: Range | None) -> Span:
-    return _span(limits.minimum, limits.maximum) if limits else Span()
+    # Asking
 
+    def match(self, listing: Listing) -> Matches:
+        """The searches that match a listing: `common.explain.match` is true of them and of no other one."""
+        if not listing.active:
+            return NO_MATCHES
+        question = Question.of(listing, self.criteria)
+        asked = [self._partition_of[key] for key in looked_up(question.at) if key in self._partition_of]
+        answers = [self._partitions[place].ask(question, self._found) for place in asked]
+        match [answer for answer in answers if len(answer[0])]:
+            case []:
+                return NO_MATCHES
+            case [(numbers, flags)]:
+                return Matches(numbers, flags << _FIRST_COLUMN)
+            case several:
+                return self._joined(several)
 
-def _wanted_rent(limit: RentLimit | None) -> Span:
-    return _span(limit.minimum_cents, limit.maximum_cents) if limit else Span()
-
-
-def _span(low: int | None, high: int | None) -> Span:
-    return Span(-inf if low is None else low, inf if high is None else high)
-
-
-def _known(value: int | None) -> Span:
-    return Span() if value is None else Span(value, value)
-
-
-def _rent_of(listing: Listing) -> Span:
-    """From the least to the most that a search may take the rent for, with or without spese."""
-    amount, spese = listing.monthly_rent_cents, listing.spese_cents
-    if listing.rent is None or amount is None:
-        return Span()
-    most_spese = amount if spese is None else spese  # the rule bounds unknown spese by the canone
-    if listing.rent.spese is SpeseTerm.INCLUDED:
-        return Span(amount - most_spese, amount)
-    return Span(amount, amount + most_spese)
-
-
-def _places_of(search: Search) -> set[Hashable]:
-    places = {each for place in search.places for each in _filed_under(place)}
-    if search.unknown.get(Criterion.PLACE, UnknownPolicy.FAIL) is not UnknownPolicy.FAIL:
-        places |= {(_kind(place), None) for place in search.places}
-    return places
+    def _joined(self, answers: Sequence[tuple[NDArray[np.int32], NDArray[np.uint32]]]) -> Matches:
+        """One answer of several; a search that looks in several places is met more than once."""
+        numbers = np.concatenate([numbers for numbers, _ in answers])
+        flags = np.concatenate([flags for _, flags in answers]) << _FIRST_COLUMN
+        if self._slots.several:
+            numbers, first = np.unique(numbers, return_index=True)
+            flags = flags[first]
+        return Matches(numbers, flags)
 
 
-def _kind(place: Place) -> str:
-    return "tile" if isinstance(place, InCircle | InPolygon) else place.kind
+_FIRST_COLUMN: Final = np.uint32(list(Criterion).index(COLUMNS[0].criterion))
 
 
-def _filed_under(place: Place) -> Iterator[Hashable]:
-    match place:
-        case InComune():
-            yield "comune", Comuni.load().current(place.code)
-        case InProvince():
-            yield "province", place.code
-        case InCircle() | InPolygon():
-            yield from _tiles_of(place)
+class _Slots:
+    """By number of a search, in which slots of which partitions it lies: nearly all in one, which takes 8 bytes."""
 
+    def __init__(self) -> None:
+        self._only: NDArray[np.int32] = np.zeros((1024, 2), np.int32)
+        self.several: dict[int, list[tuple[int, int]]] = {}
 
-def _tiles_of(place: InCircle | InPolygon) -> Iterator[Hashable]:
-    box = box_of(place)
-    rows = range(_tile(box.south), _tile(box.north) + 1)
-    columns = range(_tile(box.west), _tile(box.east) + 1)
-    if len(rows) * len(columns) > MOST_TILES:
-        yield ANYWHERE
-    else:
-        yield from (("tile", (row, column)) for row in rows for column in columns)
+    @property
+    def bytes_used(self) -> int:
+        return self._only.nbytes
 
+    def put(self, number: int, slots: list[tuple[int, int]]) -> None:
+        while number >= len(self._only):
+            self._only = np.concatenate([self._only, np.zeros_like(self._only)])
+        if len(slots) == 1:
+            self._only[number] = slots[0]
+        else:
+            self.several[number] = slots
 
-def _tile(degrees: float) -> int:
-    return floor(degrees / TILE_DEGREES)
+    def pop(self, number: int) -> list[tuple[int, int]]:
+        if number in self.several:
+            return self.several.pop(number)
+        place, slot = self._only[number].tolist()
+        return [(place, slot)]
 
-
-def _places_of_listing(listing: Listing) -> Iterator[Hashable]:
-    comuni = Comuni.load()
-    comune = comuni.by_code(listing.comune) if listing.comune else None
-    yield "comune", comuni.current(listing.comune) if listing.comune else None
-    yield "province", comune.province if comune else listing.province
-    if listing.position is None:
-        yield "tile", None
-    else:
-        yield "tile", (_tile(listing.position.latitude), _tile(listing.position.longitude))
-        yield ANYWHERE
+    def moved(self, place: int, numbers: NDArray[np.int32]) -> None:
+        """A partition was compacted: its searches now lie there in this order."""
+        self._only[numbers] = np.column_stack([np.full(len(numbers), place), np.arange(len(numbers))])
+        for slot, number in enumerate(numbers.tolist()):
+            if number in self.several:
+                self.several[number] = [(each, slot if each == place else old) for each, old in self.several[number]]

@@ -50,7 +50,7 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
     async with (
         _engine(settings) as engine,
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
-        Publisher.connected(bootstrap, "matcher") as publisher,
+        Publisher.connected(bootstrap, "matcher", compression="zstd") as publisher,
         Searches.loaded(bootstrap, topics.subscriptions, shard.holds) as searches,
         in_background(searches.follow()),
         make_broker(bootstrap, "matcher") as broker,
@@ -62,6 +62,7 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             shard=shard,
             instance_id=settings.kafka_instance_id,
             publisher=publisher,
+            partitions=await publisher.partitions_of(topics.notifications),
             searches=searches,
             store=Store(pool, shard),
             appraisals=Appraisals(pool, shard, zone_rents, Commutes(pool, engine, settings.commute_within_seconds)),

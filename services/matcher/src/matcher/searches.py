@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -13,15 +14,21 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import Counter, Gauge
 
 from common.events import SubscriptionSaved
-from common.kafka import Foreign, Invalid, Received, decode
-from common.search import Subscription
+from common.kafka import Foreign, Invalid, Received, decode, holds_nul, is_of_type
+from common.search import Criterion
 from common.topics import Topic
+from matcher.asking import Asking
 from matcher.index import Index
+from matcher.question import COLUMNS
+from matcher.reading import SearchReader
+from matcher.register import Filed
 
 log = structlog.get_logger()
 
 searches_held = Gauge("itarent_matcher_searches", "Active searches that listings are matched against")
 records_skipped = Counter("itarent_matcher_subscriptions_skipped_total", "Records of subscriptions that make no sense")
+
+COMMUTE: Final = [rule.criterion for rule in COLUMNS].index(Criterion.COMMUTE)
 
 LOAD_RECORDS = 500
 """Read at once: applying them holds up everything else for about 20 ms."""
@@ -39,7 +46,7 @@ class HeldSearches:
     """The searches as they are while a batch is matched, and up to where their topic was read."""
 
     index: Index
-    asking: Index
+    asking: Asking
     """Those of them that ask how long the way to work is: an engine's answers are wanted before they can be matched."""
     position: list[int]
     """Per partition, the offset of the next record."""
@@ -55,9 +62,9 @@ class Searches:
         self._holds = holds
         self._partitions = partitions
         self._position = [0] * len(partitions)
-        self._subscriptions: dict[UUID, Subscription] = {}
         self._index = Index()
-        self._asking = Index()
+        self._asking = Asking()
+        self._reader = SearchReader(self._index.criteria)
         self._unchanging = asyncio.Lock()
 
     @classmethod
@@ -104,38 +111,36 @@ class Searches:
 
     def _apply(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
-            match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):
-                case Received(_, SubscriptionSaved() as event) if not self._holds(event.subscription.user_id):
-                    pass
-                case Received(key, event):
-                    self._put(event.subscription) if event else self._remove(key)
-                case Foreign():
-                    pass
-                case Invalid(_, reason):
-                    # Every instance reads every record: the dead letters would hold it as often as there are instances.
-                    records_skipped.inc()
-                    log.error("subscription skipped", partition=record.partition, offset=record.offset, reason=reason)
+            search = self._read_at_once(record)
+            if search is None:
+                self._apply_by_model(record)
+            elif self._holds(UUID(bytes=search.user_id)) and self._index.put(search):
+                self._asking.remove(search.subscription_id)
             self._position[record.partition] = record.offset + 1
         searches_held.set(len(self._index))
 
-    def _put(self, subscription: Subscription) -> None:
-        known = self._subscriptions.get(subscription.subscription_id)
-        if known and known.revision >= subscription.revision:
-            return
-        self._remove(str(subscription.subscription_id))
-        self._subscriptions[subscription.subscription_id] = subscription
-        if subscription.active:
-            self._index.add(subscription)
-            if subscription.search.asks_the_way:
-                self._asking.add(subscription)
+    def _read_at_once(self, record: ConsumerRecord[bytes, bytes]) -> Filed | None:
+        """A search that is written as we write it, and asks for no way to work: nearly all."""
+        if record.key is None or record.value is None or not is_of_type(record, SubscriptionSaved):
+            return None
+        search = None if holds_nul(record.value) else self._reader.read(record.value, record.key)
+        return None if search and search.wishes[COMMUTE] else search
 
-    def _remove(self, key: str) -> None:
-        with contextlib.suppress(ValueError):  # what is no id of ours was never here
-            known = self._subscriptions.pop(UUID(key), None)
-            if known and known.active:
-                self._index.discard(known)
-                if known.search.asks_the_way:
-                    self._asking.discard(known)
+    def _apply_by_model(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):
+            case Received(_, SubscriptionSaved(subscription=subscription)):
+                if self._holds(subscription.user_id) and self._index.put(self._reader.filed(subscription)):
+                    self._asking.put(subscription)
+            case Received(key, _):
+                with contextlib.suppress(ValueError):  # what is no id of ours was never here
+                    self._index.remove(UUID(key).bytes)
+                    self._asking.remove(UUID(key).bytes)
+            case Foreign():
+                pass
+            case Invalid(_, reason):
+                # Every instance reads every record: the dead letters would hold it as often as there are instances.
+                records_skipped.inc()
+                log.error("subscription skipped", partition=record.partition, offset=record.offset, reason=reason)
 
 
 async def _partitions_of(bootstrap_servers: str, topic: Topic) -> list[TopicPartition]:

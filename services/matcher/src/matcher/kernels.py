@@ -1,0 +1,226 @@
+"""The loops that are compiled: they see arrays only, and know nothing of searches and listings.
+
+Compiled code is kept beside this file or in NUMBA_CACHE_DIR, so that a service does not wait for a compiler when it
+starts.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+FAIL: Final = 0
+PASS: Final = 1
+FLAGGED: Final = 2
+
+Bits = NDArray[np.uint64]
+"""Of a row: a bit for each slot."""
+Wishes = NDArray[np.uint16] | NDArray[np.uint32]
+"""[slot, column]: the number of a wish."""
+Numbers = NDArray[np.int32]
+Verdicts = NDArray[np.uint8]
+Keys = NDArray[np.uint64]
+"""[number, 2]: 16 bytes each."""
+
+_ONE: Final = np.uint64(1)
+_BITS: Final = 64
+
+
+@njit(cache=True)
+def _low_zeros(word: np.uint64) -> int:
+    """The number of zero bits below the lowest one."""
+    count = 0
+    if word & np.uint64(0xFFFFFFFF) == 0:
+        count += 32
+        word >>= np.uint64(32)
+    if word & np.uint64(0xFFFF) == 0:
+        count += 16
+        word >>= np.uint64(16)
+    if word & np.uint64(0xFF) == 0:
+        count += 8
+        word >>= np.uint64(8)
+    if word & np.uint64(0xF) == 0:
+        count += 4
+        word >>= np.uint64(4)
+    if word & np.uint64(0x3) == 0:
+        count += 2
+        word >>= np.uint64(2)
+    return count + (word & _ONE == 0)
+
+
+@njit(cache=True)
+def _flags_of(
+    slot: int, wishes: Wishes, checked: Numbers, tables: Verdicts, starts: NDArray[np.int64], place: Verdicts
+) -> int:
+    """The flagged criteria of a slot as bits by column, or -1 where a checked one fails."""
+    flags = 0
+    for column in checked:
+        wish = wishes[slot, column]
+        verdict = place[wish] if column == 0 else tables[starts[column] + wish]
+        if verdict == FAIL:
+            return -1
+        if verdict == FLAGGED:
+            flags |= 1 << column
+    return flags
+
+
+@njit(cache=True)
+def through_rows(
+    rows: Bits,
+    chosen: Numbers,
+    alive: Bits,
+    words: int,
+    wishes: Wishes,
+    checked: Numbers,
+    tables: Verdicts,
+    starts: NDArray[np.int64],
+    place: Verdicts,
+    slots: Numbers,
+    flags: NDArray[np.uint32],
+    found: int,
+) -> int:
+    """Slots that are alive, in every chosen row, and fail no checked column; written from `found` on.
+
+    Args:
+        rows: [row, word].
+        chosen: which rows.
+        alive: a bit for each slot.
+        words: how many words to look at.
+        wishes: column 0 is the place.
+        checked: columns.
+        tables: the verdict on each wish, column after column.
+        starts: where a column's verdicts begin in `tables`.
+        place: the verdicts of column 0.
+        slots: where the slots found are written.
+        flags: where their flagged columns are written, as bits.
+        found: how many are there already.
+
+    Returns:
+        How many are there now.
+    """
+    for word in range(words):
+        bits = alive[word]
+        for row in chosen:
+            if bits == 0:
+                break
+            bits &= rows[row, word]
+        while bits != 0:
+            slot = word * _BITS + _low_zeros(bits)
+            bits &= bits - _ONE
+            flagged = _flags_of(slot, wishes, checked, tables, starts, place)
+            if flagged >= 0:
+                slots[found] = slot
+                flags[found] = flagged
+                found += 1
+    return found
+
+
+@njit(cache=True)
+def one_by_one(
+    first: int,
+    end: int,
+    alive: Bits,
+    wishes: Wishes,
+    checked: Numbers,
+    tables: Verdicts,
+    starts: NDArray[np.int64],
+    place: Verdicts,
+    slots: Numbers,
+    flags: NDArray[np.uint32],
+    found: int,
+) -> int:
+    """As `through_rows`, for the slots from `first` to before `end`, without rows."""
+    for slot in range(first, end):
+        if alive[slot // _BITS] >> np.uint64(slot % _BITS) & _ONE:
+            flagged = _flags_of(slot, wishes, checked, tables, starts, place)
+            if flagged >= 0:
+                slots[found] = slot
+                flags[found] = flagged
+                found += 1
+    return found
+
+
+@njit(cache=True)
+def fill_row(row: Bits, first: int, end: int, wishes: Wishes, column: int, passing: Verdicts) -> int:
+    """Set the bits of the slots from `first` to before `end` whose wish passes; how many. They are clear before."""
+    count = 0
+    for slot in range(first, end):
+        if passing[wishes[slot, column]] != 0:
+            row[slot // _BITS] |= _ONE << np.uint64(slot % _BITS)
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def judge_spans(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    terms: NDArray[np.int8],
+    unknown: Verdicts,
+    value_low: NDArray[np.float64],
+    value_high: NDArray[np.float64],
+    verdicts: Verdicts,
+) -> None:
+    """Judge bounds, ends included, on a value that lies somewhere in a span; both spans are per terms (int8).
+
+    `unknown` is the verdict of each where the span does not decide.
+    """
+    for wish in range(len(low)):
+        value_from, value_to = value_low[terms[wish]], value_high[terms[wish]]
+        if value_to < low[wish] or value_from > high[wish]:
+            verdicts[wish] = FAIL
+        elif low[wish] <= value_from and value_to <= high[wish]:
+            verdicts[wish] = PASS
+        else:
+            verdicts[wish] = unknown[wish]
+
+
+FREE: Final = -1
+FORGOTTEN: Final = -2
+
+
+@njit(cache=True)
+def find_key(table: Numbers, keys: Keys, key: Keys) -> int:
+    """The number whose key it is, or -1. `table` is a power of two long and holds numbers, hashed by their keys."""
+    mask = len(table) - 1
+    at = _hash(key) & mask
+    while table[at] != FREE:
+        number = table[at]
+        if number >= 0 and keys[number, 0] == key[0] and keys[number, 1] == key[1]:
+            return number
+        at = (at + 1) & mask
+    return -1
+
+
+@njit(cache=True)
+def enter_key(table: Numbers, keys: Keys, number: int) -> bool:
+    """Enter a number whose key is not there; whether a place was used that was free before."""
+    mask = len(table) - 1
+    at = _hash(keys[number]) & mask
+    while table[at] >= 0:
+        at = (at + 1) & mask
+    was_free = table[at] == FREE
+    table[at] = number
+    return was_free
+
+
+@njit(cache=True)
+def forget_key(table: Numbers, keys: Keys, number: int) -> None:
+    mask = len(table) - 1
+    at = _hash(keys[number]) & mask
+    while table[at] != number:
+        at = (at + 1) & mask
+    table[at] = FORGOTTEN
+
+
+@njit(cache=True)
+def enter_keys(table: Numbers, keys: Keys, numbers: NDArray[np.int64]) -> None:
+    for number in numbers:
+        enter_key(table, keys, number)
+
+
+@njit(cache=True)
+def _hash(key: Keys) -> np.int64:
+    mixed = (key[0] ^ key[1]) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(20))
