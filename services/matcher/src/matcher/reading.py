@@ -52,6 +52,7 @@ _CRITERIA: Final = {criterion.value for criterion in Criterion}
 _ALERT_BITS: Final = {alert.value: 1 << place for place, alert in enumerate(Alert)}
 _FIELDS: Final = tuple((column, FIELD_OF[rule.criterion], rule.criterion.value) for column, rule in enumerate(COLUMNS))
 _SOMEWHERE: Final = [{"kind": "province", "code": "RM"}]
+_ANY_DROP: Final = PriceDrop().model_dump()
 _LONGEST_NAME: Final = 120
 _LARGEST_REVISION: Final = 2**63
 
@@ -96,7 +97,7 @@ class SearchReader:
             revision=revision,
             active=_ACTIVE[raw.get("status", SubscriptionStatus.ACTIVE)],
             alerts=sum({_ALERT_BITS[alert] for alert in raw["alerts"]}),
-            price_drop=self._price_drop(raw["price_drop"]),
+            price_drop=self._price_drop(raw.get("price_drop", _ANY_DROP)),
             name=to_json(name),
             place=self._place(search["places"], policies.get(Criterion.PLACE)),
             wishes=[

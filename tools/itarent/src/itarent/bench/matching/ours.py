@@ -6,24 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from common.events import SubscriptionSaved
-from common.explain import match
 from common.listing import Listing
 from itarent.bench.matching.measure import Loaded, memory, one_by_one
 from itarent.bench.matching.oracle import Numbers
-from itarent.bench.matching.searches import Searches, number_of
+from itarent.bench.matching.searches import Searches, subscription_id
 from matcher.index import Index
+from matcher.reading import SearchReader
 
 
 @contextmanager
 def ours(searches: Searches, _: Path) -> Iterator[Loaded]:
     before = memory()
     index = Index()
-    for value in searches.saved(range(len(searches))):
-        index.add(SubscriptionSaved.model_validate_json(value).subscription)
+    reader = SearchReader(index.criteria)
+    numbers = range(len(searches))
+    for number, value in zip(numbers, searches.saved(numbers), strict=True):
+        search = reader.read(value, str(subscription_id(number)).encode())
+        assert search, "the benchmark's searches are written as ours are"
+        index.put(search)
+    number_of = index.register.subscription_ids.view(">u8")[:, 1].astype(np.int32)
 
     def matching(listing: Listing) -> Numbers:
-        found = [each for each in index.candidates(listing) if match(each.search, listing)]
-        return np.sort(np.array([number_of(each.subscription_id) for each in found], np.int32))
+        return np.sort(number_of[index.match(listing).numbers])
 
     yield Loaded(memory() - before, one_by_one(matching))
