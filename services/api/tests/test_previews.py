@@ -14,7 +14,7 @@ from api.previews import TOO_WIDE_FROM
 from common.events import ListingPublished
 from common.explain import explain
 from common.kafka import Publisher, Received
-from common.listing import Listing, ListingStatus
+from common.listing import Appraisal, Listing, ListingStatus, Signal
 from common.search import Search
 from testkit.factories import make_listing, monthly
 from testkit.waiting import eventually
@@ -88,6 +88,15 @@ async def test_a_search_is_tried_on_the_listings_of_two_weeks(api: Api) -> None:
     assert verdicts["rent"]["decision"] == "fail"
     assert "found 1,500 €" in verdicts["rent"]["why"]
     assert (await renter.call("GET", "/subscriptions")).json()["items"] == []
+
+
+async def test_what_we_notice_about_listings_counts_and_not_what_their_sources_say_of_it(api: Api) -> None:
+    renter = await api.renter()
+    flattered = Appraisal(signals=(Signal.SCAM_SIGNS,))
+    await record(api, [offer(appraisal=flattered), offer(description="Sono all'estero: bonifico estero, grazie.")])
+    preview = await previewed(renter, signals_unwanted=["scam_signs"])
+    assert (preview["listings"], preview["matches"]) == (2, 1)
+    assert [each["listing"]["signals"] for each in preview["last"] + preview["nearly"]] == [[], ["scam_signs"]]
 
 
 async def test_a_newer_version_counts_in_place_of_the_one_before_and_a_withdrawn_one_as_it_was_offered(

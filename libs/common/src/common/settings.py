@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from common.prices import InvalidPrices, Prices, prices
 from common.topics import Topics
+from common.zone_rents import ZoneRents
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -335,6 +336,27 @@ class Digests(ServiceSettings):
     def interval(self) -> timedelta:
         """Between two digests of a user who has not chosen another."""
         return timedelta(seconds=0 if self.debug_notifications else self.whatsapp_notification_interval_seconds)
+
+
+def _omi_directory(path: Path) -> Path:
+    for pattern in ("omi_zones_*.geojson", "omi_residential_rent_*.csv.gz"):
+        if not any(path.glob(pattern)):
+            raise wrong(f"there is no {pattern} in it", "Name the directory that holds OMI's zones and rents.")
+    return path
+
+
+class ComparesRents(CheckedSettings):
+    """Where the rents are that listings are compared with."""
+
+    omi_directory: Annotated[Path, AfterValidator(_omi_directory)] | None = Field(
+        default=None,
+        description="a directory with the zones and rents of Agenzia Entrate - OMI; empty: none is compared",
+    )
+
+    @property
+    def zone_rents(self) -> ZoneRents | None:
+        """Read from the directory, which takes half a second."""
+        return ZoneRents.load(self.omi_directory) if self.omi_directory else None
 
 
 class Sharded(ServiceSettings):

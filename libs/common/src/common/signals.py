@@ -4,13 +4,16 @@ A signal is shown and excludes nothing by itself: each of them has an honest exp
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Final
 
-from common.listing import ContractType, Listing, ListingFlag, Offering, PropertyType, Signal
-from common.rules import Cost, comparable_rent
+from common.listing import Appraisal, ContractType, Listing, ListingFlag, Offering, PropertyType, Signal
+from common.rules import Cost, Text, comparable_rent
 from common.text import Folded, contains_phrase, fold
 from common.zone_rents import ZoneRents
 
@@ -50,6 +53,12 @@ DOUBTED: Final = frozenset(
 """A slip of the keyboard is told as what it is."""
 
 
+def noticed(listing: Listing, zone_rents: ZoneRents | None) -> Listing:
+    """The listing with its signals; what else was found out about it, or said to be, is left out."""
+    appraisal = Appraisal(signals=signals_of(listing, zone_rents))
+    return listing if listing.appraisal == appraisal else listing.model_copy(update={"appraisal": appraisal})
+
+
 def signals_of(listing: Listing, zone_rents: ZoneRents | None) -> tuple[Signal, ...]:
     """What is noticeable, in the order of `Signal`; without zone rents what the text alone gives away."""
     noticed = _rent_signal(listing, zone_rents) if zone_rents else None
@@ -73,7 +82,7 @@ def _rent_signal(listing: Listing, zone_rents: ZoneRents) -> Signal | None:
 def _is_a_flat_by_the_month(listing: Listing) -> bool:
     return not (
         listing.offering is Offering.ROOM
-        or (listing.offering is None and _says_any(fold(listing.title), _phrases("room")))
+        or (listing.offering is None and _says_it_is_a_room(listing.title))
         or listing.property_type in HOUSES
         or listing.contract in NOT_MONTHS_OF_A_FLAT
         or (listing.area_m2 or 0) < LEAST_AREA_M2
@@ -81,18 +90,28 @@ def _is_a_flat_by_the_month(listing: Listing) -> bool:
     )
 
 
-def _signs_in_text(listing: Listing) -> Iterator[bool]:
-    text = fold(f"{listing.title} | {listing.description}")
-    yield _says_any(text, _phrases("no_visit"))
-    yield _says_any(text, _phrases("money_to_be_sent"))
+def _says_it_is_a_room(title: str) -> bool:
+    text = fold(title)
+    return _says_any(text, set(text.split(" ")), "room")
 
 
-def _says_any(text: Folded, phrases: Iterable[Folded]) -> bool:
-    return any(contains_phrase(text, phrase) for phrase in phrases)
+def _signs_in_text(listing: Listing) -> tuple[bool, bool]:
+    text = Text.of(listing).words
+    words = set(text.split(" "))
+    return _says_any(text, words, "no_visit"), _says_any(text, words, "money_to_be_sent")
+
+
+def _says_any(text: Folded, words: AbstractSet[str], sign: str) -> bool:
+    """Most texts hold no word that tells, and are not looked through."""
+    phrases = _phrases(sign)
+    return any(contains_phrase(text, phrase) for word in words & phrases.keys() for phrase in phrases[word])
 
 
 @cache
-def _phrases(sign: str) -> tuple[Folded, ...]:
-    """Those of all languages, as texts are folded."""
+def _phrases(sign: str) -> Mapping[str, Sequence[Folded]]:
+    """Those of all languages, as texts are folded, by their longest word."""
     by_language = tomllib.loads(files("common").joinpath("data", "signs.toml").read_text(encoding="utf-8"))[sign]
-    return tuple(fold(phrase) for phrases in by_language.values() for phrase in phrases)
+    by_word: defaultdict[str, list[Folded]] = defaultdict(list)
+    for phrase in map(fold, chain.from_iterable(by_language.values())):
+        by_word[max(phrase.split(" "), key=len)].append(phrase)
+    return by_word

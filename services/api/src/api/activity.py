@@ -28,6 +28,8 @@ from common.events import (
 )
 from common.kafka import Received
 from common.model import Value
+from common.signals import noticed
+from common.zone_rents import ZoneRents
 
 if TYPE_CHECKING:
     from common.outbox import Connection
@@ -103,8 +105,9 @@ class MessagePage(Value):
 
 
 class Activity:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, zone_rents: ZoneRents | None = None) -> None:
         self._pool = pool
+        self._zone_rents = zone_rents
 
     # --- recording: once each, whatever is redelivered ---
 
@@ -115,17 +118,21 @@ class Activity:
             known = newest.get(each.key)
             if each.event and (not (known and known.event) or _version(known) < _version(each)):
                 newest[each.key] = each
-        rows = [
-            (
-                each.key,
-                each.event.listing.version,
-                each.event.listing.active,
-                card_of(each.event.listing).model_dump(mode="json"),
-                dt.datetime.fromtimestamp(each.record.timestamp / 1000, dt.UTC),
-                each.event.listing.model_dump(mode="json", exclude_none=True),
-            )
+        listings = [
+            (each.key, noticed(each.event.listing, self._zone_rents), each.record.timestamp)
             for each in newest.values()
             if each.event
+        ]
+        rows = [
+            (
+                key,
+                listing.version,
+                listing.active,
+                card_of(listing).model_dump(mode="json"),
+                dt.datetime.fromtimestamp(published_ms / 1000, dt.UTC),
+                listing.model_dump(mode="json", exclude_none=True),
+            )
+            for key, listing, published_ms in listings
         ]
         last = {each.key: each for each in received}
         gone = [key for key, each in last.items() if each.event is None]

@@ -135,7 +135,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             exports=Exports(pool, pseudonyms),
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
             phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
-            activity=Activity(pool),
+            activity=Activity(pool, settings.zone_rents),
             statistics=Statistics(pool),
             recent=recent,
             previews=Previews(recent, settings.prices, settings.interval),

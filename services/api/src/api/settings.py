@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from common.settings import BaseUrl, Digests, PostgresUrl, Sharded, WhatsApp, wrong
+from common.settings import BaseUrl, ComparesRents, Digests, PostgresUrl, Sharded, WhatsApp, wrong
 
 SANDBOX_NUMBER: Final = "+14155238886"
 
@@ -12,7 +12,7 @@ SECURE_URL = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])"
 """Who can change what comes from there can sign in as anybody: without TLS it has to come from this machine."""
 
 
-class ApiSettings(WhatsApp, Digests, Sharded):
+class ApiSettings(WhatsApp, Digests, Sharded, ComparesRents):
     http_port: int = Field(default=8000, ge=0, le=65535, description="the api's port")
     database_url: PostgresUrl = Field(description="postgresql://role:password@host:5432/database, as the role api")
     public_url: BaseUrl = Field(description="where people reach the api, such as https://bot.example.org")

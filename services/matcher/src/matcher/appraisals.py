@@ -14,7 +14,7 @@ import asyncpg
 from common.listing import Appraisal, Journey, Listing, ListingId
 from common.search import Search
 from common.shards import Shard
-from common.signals import signals_of
+from common.signals import noticed
 from common.zone_rents import ZoneRents
 from matcher.commutes import Commutes, Way, ways_wanted_by
 from matcher.difference import Known, Published
@@ -65,8 +65,8 @@ class Appraisals:
         """Published again as it was, a listing is judged as it was."""
         if known and known.offered and _says_the_same(known.offered, listing):
             return _Found(known.offered.appraisal, frozenset())
-        appraisal = Appraisal(signals=signals_of(listing, self.zone_rents))
-        return _Found(appraisal, self._wanted(listing.model_copy(update={"appraisal": appraisal}), asking))
+        seen = noticed(listing, self.zone_rents)
+        return _Found(seen.appraisal, self._wanted(seen, asking))
 
     def _wanted(self, listing: Listing, asking: Asking) -> set[Way]:
         if self.commutes.engine is None:

@@ -11,7 +11,6 @@ from common.postgres import migrate, open_pool
 from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
-from common.zone_rents import ZoneRents
 from matcher.appraisals import Appraisals
 from matcher.commutes import Commutes
 from matcher.engines import Engine, engine_at
@@ -46,7 +45,6 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
     shard = settings.shard
     await migrate(settings.database_url, "matcher")
     await take_up(bootstrap, topics, settings.database_url, shard)
-    zone_rents = ZoneRents.load(settings.omi_directory) if settings.omi_directory else None
     async with (
         _engine(settings) as engine,
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
@@ -65,7 +63,9 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             partitions=await publisher.partitions_of(topics.notifications),
             searches=searches,
             store=Store(pool, shard),
-            appraisals=Appraisals(pool, shard, zone_rents, Commutes(pool, engine, settings.commute_within_seconds)),
+            appraisals=Appraisals(
+                pool, shard, settings.zone_rents, Commutes(pool, engine, settings.commute_within_seconds)
+            ),
             partings=Partings(pool, shard),
             progress=progress,
             clock=_now,

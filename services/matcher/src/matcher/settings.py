@@ -1,34 +1,21 @@
 """What the matcher needs to know."""
 
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from common.settings import BaseUrl, PostgresUrl, Sharded, wrong
+from common.settings import BaseUrl, ComparesRents, PostgresUrl, Sharded, wrong
 from common.shards import Shard
 from matcher.engines import EngineKind
 
 PROFILE: Final = "{profile}"
 
 
-def _omi_directory(path: Path) -> Path:
-    for pattern in ("omi_zones_*.geojson", "omi_residential_rent_*.csv.gz"):
-        if not any(path.glob(pattern)):
-            raise wrong(f"there is no {pattern} in it", "Name the directory that holds OMI's zones and rents.")
-    return path
-
-
-class Settings(Sharded):
+class Settings(Sharded, ComparesRents):
     database_url: PostgresUrl = Field(description="postgresql://role:password@host:5432/database, as the role matcher")
     http_port: int = Field(default=8001, ge=0, le=65535, description="the matcher's port for health and metrics")
     matcher_shard: int = Field(
         default=1, ge=1, validate_default=True, description="which of MATCHER_SHARDS this process is, from 1"
-    )
-
-    omi_directory: Annotated[Path, AfterValidator(_omi_directory)] | None = Field(
-        default=None,
-        description="a directory with the zones and rents of Agenzia Entrate - OMI; empty: none is compared",
     )
     commute_engine: EngineKind | None = Field(
         default=None, description="what answers for minutes to work: otp, valhalla or osrm; empty: nothing does"
