@@ -9,7 +9,7 @@ PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 RENTALS = $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz)
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-match bench-pipeline lock openapi clean
+.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-match bench-pipeline bench-preview lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -47,6 +47,9 @@ bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of
 
 bench-match: .venv/ready  ## matching beside Lucene, PostgreSQL, DuckDB, SQLite and the plain loop, up to 5M searches
 	@$(ITARENT) bench match $(RENTALS) $(ARGS)
+
+bench-preview: .venv/ready  ## dry runs and explanations over 100,000 recent listings; DATA as above
+	@$(ITARENT) bench preview $(RENTALS) $(ARGS)
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)

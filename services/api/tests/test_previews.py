@@ -180,7 +180,7 @@ async def test_its_owner_is_told_why_a_listing_matches_a_search_or_does_not(api:
     assert unknown.status_code == 404
     assert unknown.json()["type"] == "urn:itarent:problem:unknown-listing"
     assert (await explained(owner, subscription_id, "x")).status_code == 422
-    assert (await explained(owner, "not-an-id", encoded)).status_code == 422
+    assert (await explained(owner, "not-an-id", encoded)).status_code == 404
 
 
 async def test_who_tries_too_often_is_told_when_to_try_again(api: Api) -> None:
@@ -206,3 +206,10 @@ async def test_what_cannot_be_saved_cannot_be_tried(api: Api) -> None:
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["pointer"] == pointer
     assert (await api.http.post("/api/v1/subscriptions/preview", json=draft())).status_code == 401
+
+
+async def test_only_what_is_offered_at_the_address_of_previews_is_allowed_there(api: Api) -> None:
+    renter = await api.renter()
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        refused = await renter.call(method, "/subscriptions/preview", json=draft())
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")

@@ -26,7 +26,8 @@ async def test_errors_of_every_kind_are_problem_details(api: Api) -> None:
     refused = await renter.call("PUT", "/me")
     assert is_problem(refused, 405)
     assert refused.headers["Allow"] == "DELETE, GET, PATCH"
-    assert is_problem(await renter.call("GET", "/subscriptions/not-an-id"), 422)
+    assert is_problem(await renter.call("GET", "/subscriptions/not-an-id"), 404)
+    assert is_problem(await renter.call("GET", "/messages/not-an-id"), 422)
     assert is_problem(await renter.call("GET", "/subscriptions?limit=1000"), 422)
 
 

@@ -130,7 +130,8 @@ class Metrics:
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "unrouted")
+                found = scope.get("route")  # the format is the path without the types of its parts
+                route = getattr(found, "path_format", getattr(found, "path", "unrouted"))
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 requests_served.labels(method, route, message["status"]).inc()
                 request_seconds.labels(route).observe(time.perf_counter() - began)

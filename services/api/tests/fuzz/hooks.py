@@ -12,6 +12,7 @@ RULES: Final = re.compile(
     "|is above maximum"
     "|ISTAT knows no comune|Several comuni are called"
     "|This search matches"
+    "|Give minutes"
     "|phone number|No phone has this number|WhatsApp does not work with"
     "|This is not the code"
     "|U\\+0000"

@@ -67,13 +67,13 @@ async def preview(
     return Preview.of(await services.previews.of(search, renter, dt.datetime.now(dt.UTC)))
 
 
-@router.get("/{subscription_id}")
+@router.get("/{subscription_id:uuid}")
 async def one(services: Wired, user_id: User, subscription_id: UUID) -> Subscription:
     """One of the caller's searches."""
     return _found(await services.subscriptions.one(user_id, subscription_id))
 
 
-@router.put("/{subscription_id}")
+@router.put("/{subscription_id:uuid}")
 async def replace(
     services: Wired,
     user_id: User,
@@ -84,7 +84,7 @@ async def replace(
     return _found(await _changed(services, user_id, subscription_id, draft.fields()))
 
 
-@router.patch("/{subscription_id}")
+@router.patch("/{subscription_id:uuid}")
 async def change(
     services: Wired,
     user_id: User,
@@ -95,7 +95,7 @@ async def change(
     return _found(await _changed(services, user_id, subscription_id, sent.fields()))
 
 
-@router.get("/{subscription_id}/explain/{listing_id:path}", responses=may_answer(404))
+@router.get("/{subscription_id:uuid}/explain/{listing_id:path}", responses=may_answer(404))
 async def explain_listing(
     services: Wired, user_id: User, subscription_id: UUID, listing_id: ListingId
 ) -> ListingExplained:
@@ -108,20 +108,20 @@ async def explain_listing(
     return ListingExplained(matches=explanation.matches, verdicts=explanation.verdicts)
 
 
-@router.delete("/{subscription_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/{subscription_id:uuid}", status_code=HTTPStatus.NO_CONTENT)
 async def delete(services: Wired, user_id: User, subscription_id: UUID) -> None:
     """Delete a search: nothing more comes for it."""
     if not await services.subscriptions.delete(user_id, subscription_id):
         raise unknown("subscription")
 
 
-@router.post("/{subscription_id}/pause")
+@router.post("/{subscription_id:uuid}/pause")
 async def pause(services: Wired, user_id: User, subscription_id: UUID) -> Subscription:
     """Send nothing for this search until it is resumed."""
     return _found(await services.subscriptions.set_status(user_id, subscription_id, SubscriptionStatus.PAUSED))
 
 
-@router.post("/{subscription_id}/resume")
+@router.post("/{subscription_id:uuid}/resume")
 async def resume(services: Wired, user_id: User, subscription_id: UUID) -> Subscription:
     """Send for this search again."""
     return _found(await services.subscriptions.set_status(user_id, subscription_id, SubscriptionStatus.ACTIVE))

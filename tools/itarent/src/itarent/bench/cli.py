@@ -6,12 +6,14 @@ from itarent.bench.kafka import kafka
 from itarent.bench.latency import latency
 from itarent.bench.match import match
 from itarent.bench.pipeline import pipeline
+from itarent.bench.preview import preview
 
 app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
 app.command()(kafka)
 app.command()(latency)
 app.command()(pipeline)
 app.command()(match)
+app.command()(preview)
 
 
 @app.callback()
