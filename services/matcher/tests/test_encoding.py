@@ -4,9 +4,9 @@ import datetime as dt
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
+from common.batches import Ready, read
 from common.events import MatchedSearch, NotificationRequested, Parted, Reason, card_of, notification_id_of
-from common.kafka import LARGEST_EVENT, EventTooLargeError, Ready, encode
+from common.kafka import LARGEST_EVENT, EventTooLargeError, encode
 from common.listing import Listing, ListingStatus
 from common.search import Alert, Criterion, PriceDrop
 from common.topics import Topics
+from matcher import encoding
 from matcher.crowd import Told
 from matcher.difference import ALERT_OF, Change, Flat, Origin, Published
-from matcher.encoding import AT_ONCE, Encoder
+from matcher.encoding import AT_ONCE, Encoder, Slice
 from testkit.factories import FLAT_ID, NOW, make_listing, monthly
 from testkit.strategies import listings
 
@@ -139,13 +141,20 @@ def plainly(
         assert encoded.value
         key = encoded.key.encode()
         partition = DefaultPartitioner()(key, list(range(PARTITIONS)), [])
-        headers = [(name, value.encode()) for name, value in encoded.headers.items()]
+        headers = {name: value.encode() for name, value in encoded.headers.items()}
         records[partition].append((key, encoded.value, headers))
     return records
 
 
+def records_in(slices: Iterable[Slice]) -> list[list[Ready]]:
+    """By partition."""
+    batches = zip(*(each.batches for each in slices), strict=True)
+    by_partition = [[record for batch in chain(*of_partition) for record in read(batch)] for of_partition in batches]
+    return by_partition or [[]] * PARTITIONS
+
+
 def in_order(records: Sequence[Sequence[Ready]]) -> list[list[Ready]]:
-    return [sorted(each) for each in records]
+    return [sorted(each, key=lambda record: record[:2]) for each in records]
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
@@ -181,7 +190,7 @@ def test_a_crowd_is_told_what_each_would_be_told(
     slices = list(encoder(saved).slices([Told(change, reason, Matches.of(unknown))], NOW))
     expected = plainly(saved, change, reason, unknown)
     assert len(slices) == any(expected)
-    assert in_order(slices[0].records if slices else [[]] * PARTITIONS) == in_order(expected)
+    assert in_order(records_in(slices)) == in_order(expected)
     assert sum(map(len, slices)) == sum(map(len, expected))
 
 
@@ -203,21 +212,32 @@ def test_a_crowd_comes_in_slices_in_which_each_user_is_once() -> None:
     twice = saved + [each._replace(subscription_id=UUID(int=n)) for n, each in enumerate(saved)]
     slices = list(encoder(twice).slices([Told(NEW, Reason.NEW, all_of(twice))], NOW))
     assert [len(each) for each in slices] == [AT_ONCE, 10]
-    together = [[record for each in slices for record in each.records[number]] for number in range(PARTITIONS)]
     expected = plainly(twice, NEW, Reason.NEW, dict.fromkeys(range(len(twice)), frozenset()))
-    assert in_order(together) == in_order(expected)
+    assert in_order(records_in(slices)) == in_order(expected)
 
 
 def test_a_slice_tells_of_several_listings_that_few_want_in_their_order() -> None:
     saved = a_crowd(3)
     changes = [change_to(make_listing(listing_id=f"casa.it:{number}")) for number in range(5)]
     (slice_,) = encoder(saved).slices([Told(each, Reason.NEW, all_of(saved)) for each in changes], NOW)
-    assert [(each.listing_id, each.notifications) for each in slice_.tallies] == [(f"casa.it:{n}", 3) for n in range(5)]
-    told: Counter[bytes] = Counter(key for records in slice_.records for key, _, _ in records)
+    assert [(each.listing_id, count) for each, count in slice_.told.items()] == [(f"casa.it:{n}", 3) for n in range(5)]
+    told: Counter[bytes] = Counter(key for records in records_in([slice_]) for key, _, _ in records)
     assert set(told.values()) == {5}
-    for records in slice_.records:
+    for records in records_in([slice_]):
         own = [NotificationRequested.model_validate_json(value).card.listing_id for _, value, _ in records]
         assert own == sorted(own)
+
+
+@time_machine.travel(NOW, tick=False)
+def test_what_is_too_much_for_a_batch_goes_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = a_crowd(100)
+    monkeypatch.setattr(encoding, "LARGEST_BATCH", 4_000)
+    (slice_,) = encoder(saved).slices([Told(NEW, Reason.NEW, all_of(saved))], NOW)
+    batches = [batch for of_partition in slice_.batches for batch in of_partition]
+    assert {each.count for each in batches} >= {2, 3}
+    assert max(len(each.records) for each in batches) <= 4_000
+    expected = plainly(saved, NEW, Reason.NEW, dict.fromkeys(range(len(saved)), frozenset()))
+    assert in_order(records_in([slice_])) == in_order(expected)
 
 
 def test_memory_does_not_grow_with_the_crowd() -> None:
@@ -245,5 +265,5 @@ def test_the_moment_of_the_event_is_when_it_was_encoded() -> None:
     saved = a_crowd(1)
     before = dt.datetime.now(dt.UTC)
     (slice_,) = encoder(saved).slices([Told(NEW, Reason.NEW, all_of(saved))], NOW)
-    ((_, _, headers),) = [record for records in slice_.records for record in records]
-    assert before <= dt.datetime.fromisoformat(dict(headers)["ce_time"].decode()) <= dt.datetime.now(dt.UTC)
+    ((_, _, headers),) = [record for records in records_in([slice_]) for record in records]
+    assert before <= dt.datetime.fromisoformat(headers["ce_time"].decode()) <= dt.datetime.now(dt.UTC)

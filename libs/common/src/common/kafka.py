@@ -8,7 +8,7 @@ import datetime as dt
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, NamedTuple, TypedDict, TypeVar, cast
 
@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 from faststream import BaseMiddleware, Context
 from faststream._internal.types import CustomCallable  # with a looser type every subscriber would count as untyped
@@ -25,6 +24,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
+from common.batches import LARGEST_BATCH, PLAIN, ZSTD, Written, WrittenBatch
 from common.events import Event
 from common.records import Exact, dead_letter
 from common.telemetry import mask
@@ -35,9 +35,6 @@ log = structlog.get_logger()
 CONTENT_TYPE: Final = "application/json"
 LARGEST_EVENT: Final = 1_000_000  # bytes; the topics' limit, 1 MiB, counts keys and headers too
 FLUSHED_WITHIN_S: Final = 5.0
-
-LARGEST_BATCH: Final = 768 * 1024
-"""Bytes, before it is compressed: a slice of notifications goes in one batch to each partition."""
 
 SLICES_IN_FLIGHT: Final = 2
 """While Kafka takes them, the next is made."""
@@ -160,14 +157,18 @@ class Publisher:
         for topic, count in collections.Counter(record.topic for record in records).items():
             events_published.labels(topic).inc(count)
 
+    @property
+    def _codec(self) -> int:
+        return ZSTD if self._compression == "zstd" else PLAIN
+
     async def partitions_of(self, topic: Topic) -> int:
         """How many partitions a topic has."""
         return len(await self._producer.partitions_for(topic.name))
 
     async def publish_slices(
-        self, topic: Topic, slices: Iterable[Sequence[Sequence[Ready]]], *, each_within_s: float
+        self, topic: Topic, slices: Iterable[Sequence[Sequence[Written]]], *, each_within_s: float
     ) -> None:
-        """Publish records that are ready, slice by slice; in each they stand by their partition.
+        """Publish batches, slice by slice; in each they stand by their partition.
 
         A slice is asked for when Kafka has acknowledged all but the latest ones, so no more than a few are held in
         memory, and the event loop has its turn between two. After an error as `publish_encoded`.
@@ -178,11 +179,11 @@ class Publisher:
         producer = self._producer
         sent: collections.deque[_Sent] = collections.deque()
         try:
-            for records in slices:
+            for batches in slices:
                 async with asyncio.timeout(each_within_s):
                     if len(sent) == SLICES_IN_FLIGHT:
                         await _acknowledged(topic, sent)
-                    sent.append(await _send(producer, topic, records))
+                    sent.append(await _send(producer, topic, batches, self._codec))
                 await asyncio.sleep(0)
             while sent:
                 async with asyncio.timeout(each_within_s):
@@ -210,30 +211,17 @@ class _Sent(NamedTuple):
     acknowledgement: asyncio.Future[list[RecordMetadata]]
 
 
-async def _send(producer: AIOKafkaProducer, topic: Topic, records: Sequence[Sequence[Ready]]) -> _Sent:
+async def _send(producer: AIOKafkaProducer, topic: Topic, batches: Sequence[Sequence[Written]], codec: int) -> _Sent:
     # The client takes one batch of a partition at a time: the first of each go together, then the second of each.
-    batches = [list(_batches(producer, each)) for each in records]
+    now_ms = int(time.time() * 1000)
     acknowledgements = [
-        await producer.send_batch(batch, topic.name, partition=partition)
+        await producer.send_batch(WrittenBatch(batch, codec, now_ms), topic.name, partition=partition)
         for in_turn in itertools.zip_longest(*batches)
         for partition, batch in enumerate(in_turn)
         if batch
     ]
-    return _Sent(sum(map(len, records)), asyncio.gather(*acknowledgements))
-
-
-def _batches(producer: AIOKafkaProducer, records: Sequence[Ready]) -> Iterator[BatchBuilder]:
-    """The records of one partition, in as few batches as they fit into."""
-    now_ms = int(time.time() * 1000)
-    batch = producer.create_batch()
-    for key, value, headers in records:
-        if batch.append(timestamp=now_ms, key=key, value=value, headers=headers) is None:
-            yield batch
-            batch = producer.create_batch()
-            batch.append(timestamp=now_ms, key=key, value=value, headers=headers)
-    if batch.record_count():
-        batch.close()
-        yield batch
+    records = sum(batch.count for of_partition in batches for batch in of_partition)
+    return _Sent(records, asyncio.gather(*acknowledgements))
 
 
 async def _acknowledged(topic: Topic, sent: collections.deque[_Sent]) -> None:

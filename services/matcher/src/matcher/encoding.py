@@ -6,6 +6,7 @@ every other, once for each change and reason. Slices come when they are asked fo
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,8 +16,10 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
+from common.batches import LARGEST_BATCH, Written, varint
+from common.batches import headers as headers_written
 from common.events import NAMESPACE, MatchedSearch, NotificationRequested, Reason, card_of, notification_name
-from common.kafka import LARGEST_EVENT, EventTooLargeError, Ready, encode
+from common.kafka import LARGEST_EVENT, EventTooLargeError, encode
 from common.search import Criterion
 from common.topics import Topic
 from matcher import ids
@@ -26,29 +29,28 @@ AT_ONCE: Final = 2_000
 """Notifications of a slice, at least where there are so many: encoding them holds up everything else for 4 ms."""
 
 
-class Tally(NamedTuple):
-    """How many notifications of a listing are in a slice."""
+class Subject(NamedTuple):
+    """What notifications tell of, and why."""
 
     listing_id: str
     flat_id: UUID
     reason: Reason
-    notifications: int
 
     @classmethod
-    def of(cls, told: Told, users: Users) -> Self:
-        assert told.change.listing
-        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason, len(users.starts))
+    def of(cls, told: Told) -> Self:
+        assert told.change.listing, "nobody is told of a listing that was never seen"
+        return cls(told.change.listing.listing_id, told.change.flat_id, told.reason)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Records that are ready, for each partition of the topic, and of which listings they tell."""
+    """Batches for each partition of the topic, and how many notifications they hold of each subject."""
 
-    records: Sequence[Sequence[Ready]]
-    tallies: Sequence[Tally]
+    batches: Sequence[Sequence[Written]]
+    told: Counter[Subject]
 
     def __len__(self) -> int:
-        return sum(tally.notifications for tally in self.tallies)
+        return self.told.total()
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,17 @@ class Encoder:
     def _encoded(self, parts: "Sequence[_Part]") -> Slice:
         users = Users.together([part.users for part in parts])
         user_ids = ids.texts(self.register.user_ids[users.numbers[users.starts]])
-        records = _records(parts, ids.as_bytes(user_ids), self._searches(users), users.heard.tolist())
+        notifications = _notifications(parts, ids.as_bytes(user_ids), self._searches(users), users.heard.tolist())
         partitions = ids.partitions_of(user_ids, self.partitions)
         order = np.argsort(partitions, kind="stable")
         ends = np.searchsorted(partitions[order], np.arange(self.partitions + 1)).tolist()
-        in_order = [records[row] for row in order.tolist()]
+        told: Counter[Subject] = Counter()
+        for part in parts:
+            told[Subject.of(part.told)] += len(part.users.starts)
+        in_order = [notifications[row] for row in order.tolist()]
         return Slice(
-            tuple(in_order[begin:end] for begin, end in pairwise(ends)),
-            [Tally.of(part.told, part.users) for part in parts],
+            [list(_batches(in_order[begin:end])) for begin, end in pairwise(ends)],
+            told,
         )
 
     def _searches(self, users: Users) -> list[bytes]:
@@ -132,11 +137,12 @@ def _search(verdict: int) -> bytes:
 
 
 class _Shape(NamedTuple):
-    """What all notifications of a change for a reason have in common, around what each has of its own."""
+    """What all notifications of a change for a reason have in common: formats of what each has of its own."""
 
-    name: tuple[bytes, ...]  # that the id is derived from; around the user
-    value: tuple[bytes, ...]  # around the id, the user, the searches and the rent before
-    headers: list[tuple[str, bytes]]
+    name: bytes  # that the id is derived from: of the user
+    record: bytes  # of sizes and offset (_RECORD) and the key; then of id, user, searches, rent; of id and user
+    value_bytes: int  # without the searches and the rent
+    headers_bytes: int
 
     @classmethod
     def of(cls, told: Told, now: dt.datetime, topic: Topic, source: str) -> Self:
@@ -155,40 +161,41 @@ class _Shape(NamedTuple):
         )
         encoded = encode(topic, notification, source)
         assert encoded.value
-        name = notification_name(change.flat_id, _USER, reason, listing).encode()
+        searches, rent = search.model_dump_json(), _RENT % "null"
+        headers = headers_written({name: value.encode() for name, value in encoded.headers.items()})
         return cls(
-            name=_cut(name, str(_USER)),
-            value=_cut(encoded.value, str(_ID), str(_USER), search.model_dump_json(), _RENT % "null"),
-            headers=[(name, value.encode()) for name, value in encoded.headers.items()],
+            name=_format(notification_name(change.flat_id, _USER, reason, listing).encode(), _USER),
+            record=_RECORD + _format(encoded.value, _ID, _USER, searches, rent) + _format(headers, _ID, _USER),
+            value_bytes=len(encoded.value) - len(searches) - len(rent),
+            headers_bytes=len(headers),
         )
 
-    def names(self, user_ids: Iterable[bytes]) -> Iterable[bytes]:
+    def names(self, user_ids: Iterable[bytes]) -> list[bytes]:
         """What each user's id is derived from."""
-        before, after = self.name
-        return [before + user_id + after for user_id in user_ids]
+        return [self.name % user_id for user_id in user_ids]
 
-    def values(self, notifications: Iterable[tuple[bytes, bytes, bytes, int]]) -> list[bytes]:
-        """The events, each of its id, its user, its searches, and the rent that a drop is measured from."""
-        before, to_user, to_searches, to_rent, after = self.value
-        return [
-            b"".join((before, id_, to_user, user_id, to_searches, searches, to_rent, _rent(heard), after))
-            for id_, user_id, searches, heard in notifications
-        ]
+    def written(self, offset: int, value_bytes: int, notification: "_Notification") -> bytes:
+        """The record with this number in its batch: to the byte what `common.batches.record` makes of the event."""
+        _, id_, user_id, searches, rent = notification
+        number, size = varint(offset), varint(value_bytes)
+        rest = varint(_FIXED_BYTES + len(number) + len(size) + value_bytes + self.headers_bytes)
+        return self.record % (rest, number, user_id, size, id_, user_id, searches, rent, id_, user_id)
 
-    def headers_of(self, own: Sequence[bytes], user_ids: Sequence[bytes]) -> Iterable[list[tuple[str, bytes]]]:
-        columns = (self._column(header, own, user_ids) for header in self.headers)
-        return map(list, zip(*columns, strict=False))
 
-    @staticmethod
-    def _column(
-        header: tuple[str, bytes], own: Sequence[bytes], user_ids: Sequence[bytes]
-    ) -> Iterable[tuple[str, bytes]]:
-        name, value = header
-        if value == str(_ID).encode():
-            return zip(repeat(name), own, strict=False)
-        if value == str(_USER).encode():
-            return zip(repeat(name), user_ids, strict=False)
-        return repeat(header)
+_RECORD: Final = b"%b\0\0%b" + varint(ids.TEXT_LENGTH) + b"%b%b"
+"""How a record begins: a format of the size of all that follows, the offset, the key, and the size of the value."""
+
+_FIXED_BYTES: Final = len(_RECORD % (b"", b"", b"", b"")) + ids.TEXT_LENGTH
+
+
+class _Notification(NamedTuple):
+    """What it shares with others, and what it has of its own."""
+
+    shape: _Shape
+    id: bytes
+    user_id: bytes
+    searches: bytes
+    rent: bytes
 
 
 class _Part(NamedTuple):
@@ -199,18 +206,33 @@ class _Part(NamedTuple):
     users: Users
 
 
-def _records(parts: Iterable[_Part], user_ids: list[bytes], searches: list[bytes], heard: list[int]) -> list[Ready]:
-    """A notification for each user of each part."""
+def _notifications(
+    parts: Iterable[_Part], user_ids: list[bytes], searches: list[bytes], heard: list[int]
+) -> list[_Notification]:
+    """One for each user of each part."""
     ends = accumulate((len(part.users.starts) for part in parts), initial=0)
-    shapes = [(part.shape, slice(*bounds)) for part, bounds in zip(parts, pairwise(ends), strict=True)]
+    shapes = [(part.shape, slice(*bounds)) for part, bounds in zip(parts, pairwise(ends), strict=False)]
     names = chain.from_iterable(shape.names(user_ids[rows]) for shape, rows in shapes)
     own = ids.as_bytes(ids.texts(ids.derived(NAMESPACE, names)))
-    notifications = list(zip(own, user_ids, searches, heard, strict=True))
-    values = list(chain.from_iterable(shape.values(notifications[rows]) for shape, rows in shapes))
-    if (largest := max(map(len, values))) > LARGEST_EVENT:
-        raise EventTooLargeError(f"{NotificationRequested.type}: one of the events has {largest} bytes.")
-    headers = chain.from_iterable(shape.headers_of(own[rows], user_ids[rows]) for shape, rows in shapes)
-    return list(zip(user_ids, values, headers, strict=True))
+    of_each = chain.from_iterable(repeat(part.shape, len(part.users.starts)) for part in parts)
+    return list(map(_Notification._make, zip(of_each, own, user_ids, searches, map(_rent, heard), strict=True)))
+
+
+def _batches(notifications: Iterable[_Notification]) -> Iterator[Written]:
+    """The records of one partition, in as few batches as they fit into."""
+    records: list[bytes] = []
+    size = 0
+    for each in notifications:
+        value_bytes = each.shape.value_bytes + len(each.searches) + len(each.rent)
+        if value_bytes > LARGEST_EVENT:
+            raise EventTooLargeError(f"{NotificationRequested.type} {each.id.decode()} has {value_bytes} bytes.")
+        if records and size + value_bytes + each.shape.headers_bytes > LARGEST_BATCH:
+            yield Written(b"".join(records), len(records))
+            records, size = [], 0
+        records.append(each.shape.written(len(records), value_bytes, each))
+        size += len(records[-1])
+    if records:
+        yield Written(b"".join(records), len(records))
 
 
 _RENT: Final = '"previous_rent_cents":%s'
@@ -219,6 +241,11 @@ _RENT: Final = '"previous_rent_cents":%s'
 @lru_cache(maxsize=4096)
 def _rent(heard: int) -> bytes:
     return (_RENT % ("null" if heard == NONE else heard)).encode()
+
+
+def _format(text: bytes, *marks: str | UUID) -> bytes:
+    """The text as a format of what stands in it where the marks are."""
+    return b"%b".join(_cut(text.replace(b"%", b"%%"), *map(str, marks)))
 
 
 def _cut(text: bytes, *marks: str) -> tuple[bytes, ...]:

@@ -2,7 +2,10 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -11,20 +14,20 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter as Metric
 from prometheus_client import Histogram
 
-from common.events import AdvertisementParted, ListingPublished
-from common.kafka import Publisher, Reader, Ready, Received, Records, at_once, gathered
+from common.batches import Written, read
+from common.events import AdvertisementParted, ListingPublished, NotificationRequested
+from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
 from common.shards import Shard
 from common.topics import Topics
 from matcher.appraisals import Appraisals
-from matcher.crowd import Told
 from matcher.difference import Change, Origin, Published
-from matcher.encoding import Encoder, Slice
+from matcher.encoding import Encoder, Slice, Subject
 from matcher.index import Index
 from matcher.parting import Partings
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.store import Store
-from matcher.telling import told
+from matcher.turns import in_turn
 
 log = structlog.get_logger()
 
@@ -33,12 +36,6 @@ notifications_requested = Metric(
     "itarent_matcher_notifications_total", "Notifications requested, by reason", ["reason"]
 )
 batch_seconds = Histogram("itarent_matcher_batch_seconds", "From taking a batch of listings to making it known")
-
-TOLD_AT_ONCE: Final = 100_000
-"""Searches to be told that are held in memory: one listing may have tens of thousands."""
-
-MATCHED_AT_ONCE: Final = 16
-"""Changes that are matched before the event loop has its turn: a flat that all of Milano wants takes a while."""
 
 ACKNOWLEDGED_WITHIN_S: Final = 30.0
 """Without Kafka a publisher waits for ever, and the batch holds its flats meanwhile: it rather comes again."""
@@ -53,7 +50,6 @@ def subscribe(
     shard: Shard,
     instance_id: str | None,
     publisher: Publisher,
-    partitions: int,
     searches: Searches,
     store: Store,
     appraisals: Appraisals,
@@ -63,18 +59,18 @@ def subscribe(
 ) -> None:
     """Match the listings' topic, and part flats that were joined wrongly.
 
-    Who is told stands in the partitions of the notifications' topic, of which there are so many.
-
     A batch that fails anywhere comes again, and tells the same under the same ids.
     """
     reader = Reader(publisher, topics.listings, ListingPublished)
     decisions = Reader(publisher, topics.partings, AdvertisementParted)
 
-    async def announce(changes: Iterable[Change], index: Index) -> None:
-        encoder = Encoder(index.register, topics.notifications, partitions, publisher.source)
-        async for group in _groups(changes, index):
-            slices = _logged(encoder.slices(group, clock()))
-            await publisher.publish_slices(topics.notifications, slices, each_within_s=ACKNOWLEDGED_WITHIN_S)
+    async def announce(changes: Sequence[Change], index: Index) -> None:
+        topic = topics.notifications
+        encoder = Encoder(index.register, topic, await publisher.partitions_of(topic), publisher.source)
+        slices = encoder.slices(await in_turn(changes, index), clock())
+        told: Counter[Subject] = Counter()
+        await publisher.publish_slices(topic, _counted(slices, told), each_within_s=ACKNOWLEDGED_WITHIN_S)
+        _tell(told)
 
     @broker.subscriber(
         topics.listings.name,
@@ -116,33 +112,36 @@ def _published(received: Received[ListingPublished]) -> Published:
     )
 
 
-async def _groups(changes: Iterable[Change], index: Index) -> AsyncIterator[list[Told]]:
-    """Who is told of the changes, so many at a time; those of few are told before those of a crowd."""
-    group: list[Told] = []
-    for number, change in enumerate(changes):
-        if number % MATCHED_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        group += told(change, index)
-        if sum(len(each.matches.numbers) for each in group) >= TOLD_AT_ONCE:
-            yield sorted(group, key=_crowd)
-            group = []
-    yield sorted(group, key=_crowd)
-
-
-def _crowd(told: Told) -> int:
-    return len(told.matches.numbers)
-
-
-def _logged(slices: Iterable[Slice]) -> Iterator[Sequence[Sequence[Ready]]]:
-    """A line for each listing that somebody is told of; the sender's lines name it too."""
+def _counted(slices: Iterable[Slice], told: Counter[Subject]) -> Iterator[Sequence[Sequence[Written]]]:
+    """The batches of each slice, and in `told` how many notifications were in them."""
     for each in slices:
-        yield each.records
-        for listing_id, flat_id, reason, notifications in each.tallies:
-            notifications_requested.labels(reason).inc(notifications)
-            log.info(
-                "a listing matched",
-                listing_id=listing_id,
-                flat_id=str(flat_id),
-                reason=reason.value,
-                notifications=notifications,
+        told.update(each.told)
+        if log.is_enabled_for(logging.DEBUG):
+            _trace(each)
+        yield each.batches
+
+
+def _tell(told: Counter[Subject]) -> None:
+    """A line for each listing that somebody is told of; the sender's lines name it too."""
+    for (listing_id, flat_id, reason), notifications in told.items():
+        notifications_requested.labels(reason).inc(notifications)
+        log.info(
+            "a listing matched",
+            listing_id=listing_id,
+            flat_id=str(flat_id),
+            reason=reason.value,
+            notifications=notifications,
+        )
+
+
+def _trace(slice_: Slice) -> None:
+    for batch in chain.from_iterable(slice_.batches):
+        for _, value, _ in read(batch):
+            event = NotificationRequested.model_validate_json(value)
+            log.debug(
+                "a notification is requested",
+                notification_id=str(event.notification_id),
+                flat_id=str(event.flat_id),
+                listing_id=event.card.listing_id,
+                reason=event.reason.value,
             )

@@ -60,7 +60,6 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
             shard=shard,
             instance_id=settings.kafka_instance_id,
             publisher=publisher,
-            partitions=await publisher.partitions_of(topics.notifications),
             searches=searches,
             store=Store(pool, shard),
             appraisals=Appraisals(

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
+from common.batches import read
 from common.events import NotificationRequested
 from common.search import Subscription
 from common.topics import Topics
@@ -29,6 +30,7 @@ def notifications_of(changes: Sequence[Change], index: Index, at: dt.datetime = 
     return [
         NotificationRequested.model_validate_json(value)
         for each in slices
-        for records in each.records
-        for _, value, _ in records
+        for batches in each.batches
+        for batch in batches
+        for _, value, _ in read(batch)
     ]

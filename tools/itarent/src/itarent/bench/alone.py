@@ -56,7 +56,7 @@ class Bench:
             await asyncio.sleep(0.1)
 
     async def searches_held(self) -> int:
-        async with httpx.AsyncClient(base_url=self.system.url(MATCHER)) as client:
+        async with httpx.AsyncClient(base_url=self.system.url(MATCHER), timeout=60) as client:
             metrics = (await client.get("/metrics/")).text
         found = re.search(r"^itarent_matcher_searches (\S+)", metrics, re.MULTILINE)
         return int(float(found[1])) if found else 0

@@ -17,9 +17,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 from rich.console import Console
 
+from common.batches import LARGEST_BATCH, Ready, Written, written
 from common.comuni import Comuni
 from common.events import ListingPublished
-from common.kafka import LARGEST_BATCH, Ready, create_topics, encode
+from common.kafka import create_topics, encode
 from common.listing import Listing, Rent, SpeseTerm
 from common.search import InComune, RentLimit, Search, Subscription
 from common.topics import Topic
@@ -32,8 +33,11 @@ ROUNDS: Final = 3
 WARM_UP_LISTINGS: Final = 5
 ACKNOWLEDGED_WITHIN_S: Final = 60.0
 
+LISTINGS_OF_A_BATCH: Final = 500
+
 Row = Mapping[str, Any]
-Slices = Sequence[Sequence[Sequence[Ready]]]
+Kept = tuple[bytes, bytes, list[tuple[str, bytes]]]
+"""A record as the client takes it."""
 
 
 def kafka(
@@ -105,13 +109,13 @@ def _listing(place: str, number: int) -> Listing:
     )
 
 
-async def _round(bench: Bench, listings: Sequence[Listing], count: int) -> tuple[float, list[list[Ready]]]:
+async def _round(bench: Bench, listings: Sequence[Listing], count: int) -> tuple[float, list[list[Kept]]]:
     """Seconds from before the listings are published until the last notification is in Kafka; the notifications."""
     topics = bench.system.topics
-    ready = _ready(topics.listings, listings)
+    slices = _slices(topics.listings, listings)
     begin = await bench.end(topics.notifications)
     began = time.perf_counter()
-    await bench.publisher.publish_slices(topics.listings, [ready], each_within_s=ACKNOWLEDGED_WITHIN_S)
+    await bench.publisher.publish_slices(topics.listings, slices, each_within_s=ACKNOWLEDGED_WITHIN_S)
     await bench.until(topics.notifications, begin, len(listings) * count)
     taken_s = time.perf_counter() - began
     await bench.until_all_is_handled()
@@ -119,18 +123,23 @@ async def _round(bench: Bench, listings: Sequence[Listing], count: int) -> tuple
     return taken_s, [[(each.key, each.value, list(each.headers)) for each in records] for records in read.values()]
 
 
-def _ready(topic: Topic, listings: Sequence[Listing]) -> list[list[Ready]]:
+def _slices(topic: Topic, listings: Sequence[Listing]) -> list[list[list[Written]]]:
+    """Listings as batches of their partitions."""
     partitions: list[list[Ready]] = [[] for _ in range(topic.partitions)]
     choose, numbers = DefaultPartitioner(), list(range(topic.partitions))
     for each in listings:
         encoded = encode(topic, ListingPublished(listing=each), "bench")
         assert encoded.value
-        key, headers = encoded.key.encode(), [(name, value.encode()) for name, value in encoded.headers.items()]
+        key, headers = encoded.key.encode(), {name: value.encode() for name, value in encoded.headers.items()}
         partitions[choose(key, numbers, [])].append((key, encoded.value, headers))
-    return partitions
+    longest = max(map(len, partitions))
+    return [
+        [[written(part)] if (part := records[first : first + LISTINGS_OF_A_BATCH]) else [] for records in partitions]
+        for first in range(0, longest, LISTINGS_OF_A_BATCH)
+    ]
 
 
-async def _bare(bench: Bench, records: list[list[Ready]]) -> float:
+async def _bare(bench: Bench, records: list[list[Kept]]) -> float:
     """Seconds in which the client alone publishes the same to a topic of the same kind, in a loop like a service's."""
     topic = dataclasses.replace(bench.system.topics.notifications, name=f"{bench.system.topics.namespace}.bare")
     await create_topics(bench.system.addresses.kafka, [topic])
@@ -142,7 +151,7 @@ async def _bare(bench: Bench, records: list[list[Ready]]) -> float:
         gc.unfreeze()
 
 
-async def _publish(bootstrap: str, topic: Topic, records: list[list[Ready]]) -> float:
+async def _publish(bootstrap: str, topic: Topic, records: list[list[Kept]]) -> float:
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
