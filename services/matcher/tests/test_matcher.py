@@ -23,6 +23,7 @@ from common.events import AdvertisementParted, ListingPublished, NotificationReq
 from common.kafka import Encoded, Publisher, tombstone
 from common.listing import Listing, ListingStatus, Signal
 from common.search import Alert, Commute, Subscription, SubscriptionStatus
+from common.service import in_background
 from common.shards import Shard
 from common.topics import Topics
 from matcher.engines import EngineKind
@@ -146,6 +147,20 @@ async def test_searches_that_are_saved_changed_paused_and_deleted_are_followed(
         await world.offer(make_listing())
         notifications = await world.told(Reason.NEW, Reason.NEW)
     assert {each.user_id for each in notifications} == {UUID(int=1), UUID(int=4)}
+
+
+async def test_a_search_that_was_saved_before_is_there_when_a_listing_is_matched(
+    settings: Settings, world: World
+) -> None:
+    topics = settings.topics
+    async with (
+        Searches.loaded(settings.kafka_bootstrap_servers, topics.subscriptions) as searches,
+        in_background(searches.follow()),
+    ):
+        for number in range(1, 31):
+            await world.search(make_subscription(subscription_id=UUID(int=number), user_id=UUID(int=number)))
+            async with searches.held() as held:
+                assert sum(held.position) == number
 
 
 async def test_a_user_with_two_searches_is_told_once_of_both(settings: Settings, world: World) -> None:
@@ -317,11 +332,17 @@ async def started_process(settings: Settings) -> Process:
 async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: Settings, world: World) -> None:
     await world.search(make_subscription())
     process = await started_process(settings)
-    await world.offer(make_listing())
-    await world.told(Reason.NEW, within_seconds=30)
+    await world.offer(flats([1])[0])
+    await eventually(partial(_has_committed, settings, 1), within_seconds=30)  # its group has settled down
+    await world.offer(flats([2])[0])
+    await world.told(Reason.NEW, Reason.NEW, within_seconds=30)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert sum(await _committed(settings)) == 1
+    assert await _has_committed(settings, 2)
+
+
+async def _has_committed(settings: Settings, records: int) -> bool:
+    return sum(await _committed(settings)) == records
 
 
 async def _known(database: Database, count: int) -> None:
@@ -410,7 +431,7 @@ async def test_every_user_is_told_by_one_shard(settings: Settings, world: World)
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in users))
     async with matching_as(shards_of(settings, 3)):
         await world.offer(*flats(range(4)))
-        notifications = await world.told(*[Reason.NEW] * 120)
+        notifications = await world.told(*[Reason.NEW] * 120, within_seconds=30)
     assert len({(each.user_id, each.flat_id) for each in notifications}) == 120
     assert len({each.flat_id for each in notifications}) == 4
 
@@ -425,17 +446,17 @@ async def test_another_number_of_shards_begins_where_the_last_one_ended(
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in early))
     async with matching_as(before):
         await world.offer(*flats(range(5)))
-        await world.told(*[Reason.NEW] * 60)
+        await world.told(*[Reason.NEW] * 60, within_seconds=30)
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in late))
     await world.offer(flats([5])[0])
     async with matching_as(between):
-        await world.told(*[Reason.NEW] * 84)
+        await world.told(*[Reason.NEW] * 84, within_seconds=30)
         await world.offer(flats([0])[0].model_copy(update={"version": 2, "title": "Come nuovo"}), flats([6])[0])
-        await world.told(*[Reason.NEW] * 108)
+        await world.told(*[Reason.NEW] * 108, within_seconds=30)
     await _commit_offsets(settings, after, 0)  # of an earlier time with as many shards: they mean nothing now
     async with matching_as(after):
         await world.offer(flats([0])[0].model_copy(update={"version": 3, "rent": monthly(500)}))
-        notifications = await eventually(lambda: world.so_many(108 + 24))
+        notifications = await eventually(lambda: world.so_many(108 + 24), within_seconds=30)
     assert Counter(each.reason for each in notifications) == {Reason.NEW: 108, Reason.PRICE_DROP: 24}
     assert len({each.notification_id for each in notifications}) == len(notifications)
     assert {sum(await _committed(each)) for each in after} == {9}

@@ -125,7 +125,8 @@ async def _has_members(admin: AIOKafkaAdminClient, group: str) -> bool:
 async def _reached(admin: AIOKafkaAdminClient, group: str, topics: Topics) -> dict[TopicPartition, int]:
     """The offset that a group reads next, by partition; 0 where it has read nothing."""
     committed = await _coordinated(lambda: admin.list_consumer_group_offsets(group))
-    partitions = [TopicPartition(topics.listings.name, number) for number in range(topics.listings.partitions)]
+    read = (topics.listings, topics.partings)
+    partitions = [TopicPartition(topic.name, number) for topic in read for number in range(topic.partitions)]
     return {at: max(0, committed[at].offset) if at in committed else 0 for at in partitions}
 
 

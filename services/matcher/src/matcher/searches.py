@@ -33,6 +33,9 @@ COMMUTE: Final = [rule.criterion for rule in COLUMNS].index(Criterion.COMMUTE)
 LOAD_RECORDS = 500
 """Read at once: applying them holds up everything else for about 20 ms."""
 
+CAUGHT_UP_WITHIN_S = 30.0
+"""Where changes cannot be read, a batch rather comes again."""
+
 
 class TopicMissingError(Exception):
     """The topic of the subscriptions does not exist: create the topics before the matcher starts."""
@@ -66,6 +69,8 @@ class Searches:
         self._asking = Asking()
         self._reader = SearchReader(self._index.criteria)
         self._unchanging = asyncio.Lock()
+        self._read_up_to: dict[TopicPartition, int] = {}
+        self._has_read = asyncio.Condition()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -100,14 +105,30 @@ class Searches:
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[HeldSearches]:
-        """The searches, which do not change within the block."""
+        """The searches as they are at this moment or later, which do not change within the block."""
+        await self._catch_up()
         async with self._unchanging:
             yield HeldSearches(self._index, self._asking, list(self._position))
+
+    async def _catch_up(self) -> None:
+        """Wait until everything is read that was published.
+
+        Who was frozen has old searches when it goes on. And who repeats a batch of another instance, which published it
+        and could not record it, must not record it with fewer searches than that one had.
+        """
+        async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
+            ends = await self._consumer.end_offsets(self._partitions)
+            async with self._has_read:
+                await self._has_read.wait_for(lambda: all(self._read_up_to.get(at, 0) >= ends[at] for at in ends))
 
     async def _read(self) -> None:
         read = await self._consumer.getmany(timeout_ms=1000, max_records=LOAD_RECORDS)
         async with self._unchanging:
             self._apply(record for records in read.values() for record in records)
+        async with self._has_read:
+            # Not by the records: the last ones before the end may have been compacted away.
+            self._read_up_to = {each: await self._consumer.position(each) for each in self._partitions}
+            self._has_read.notify_all()
 
     def _apply(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
