@@ -250,12 +250,13 @@ WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
 _TOLD_BEFORE = f"""
--- Whoever was told, or is about to be told, of one of the advertisements.
+-- Whoever was told, or was about to be told, of one of the advertisements when this came.
 SELECT DISTINCT candidate.notification_id
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS candidate(notification_id, user_id, listing_id)
-    JOIN notifications AS known USING (user_id, listing_id)
-WHERE known.notification_id <> candidate.notification_id
-    AND disposition IN ('waiting', 'in_message', 'grouped') AND asked_for AND reason <> '{Reason.WITHDRAWN}'
+    JOIN notifications AS own USING (notification_id)
+    JOIN notifications AS known ON known.user_id = candidate.user_id AND known.listing_id = candidate.listing_id
+WHERE known.position < own.position AND known.disposition IN ('waiting', 'in_message', 'grouped')
+    AND known.asked_for AND known.reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
 _OPEN_DIGESTS = """

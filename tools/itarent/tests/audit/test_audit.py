@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from typer.testing import CliRunner, Result
 
-from common.events import ListingPublished, NotificationRequested, SubscriptionSaved
+from common.events import AdvertisementParted, ListingPublished, NotificationRequested, SubscriptionSaved
 from common.kafka import Publisher, Received, decode
 from common.links import Links
 from common.listing import Listing, ListingStatus, Position, Signal
@@ -25,11 +25,12 @@ from matcher.main import matching
 from matcher.settings import Settings
 from sender.intake import Intake, Requested
 from sender.plan import Policy
-from testkit.factories import make_listing, make_search, make_subscription, monthly
+from testkit.factories import NOW, make_listing, make_search, make_subscription, monthly
 from testkit.records import records_of
 from testkit.servers import Database
 from testkit.waiting import eventually
 
+ELSEWHERE = {"listing_id": "idealista.it:1", "source": "idealista.it"}
 RENTERS = [UUID(int=number) for number in range(1, 6)]
 POLICY = Policy(
     enabled=True,
@@ -51,10 +52,14 @@ class System:
         self._database = database
         self._publisher = publisher
 
-    async def publish(self, *events: ListingPublished | SubscriptionSaved) -> None:
+    async def publish(self, *events: ListingPublished | SubscriptionSaved | AdvertisementParted) -> None:
+        topics = {
+            ListingPublished: self._topics.listings,
+            SubscriptionSaved: self._topics.subscriptions,
+            AdvertisementParted: self._topics.partings,
+        }
         for event in events:
-            topic = self._topics.listings if isinstance(event, ListingPublished) else self._topics.subscriptions
-            await self._publisher.publish(topic, [event])
+            await self._publisher.publish(topics[type(event)], [event])
 
     async def until_effective(self, versions: int) -> None:
         """Wait until so many versions have taken effect."""
@@ -97,14 +102,18 @@ class System:
 
 
 @pytest.fixture
-async def system(kafka: str, topics: Topics, database: Database) -> AsyncIterator[System]:
-    """Four renters look for a flat, a fifth for another; it appears twice, becomes cheaper, and one portal drops it."""
-    settings = Settings(
+def settings(kafka: str, topics: Topics, database: Database) -> Settings:
+    return Settings(
         kafka_bootstrap_servers=kafka,
         kafka_namespace=topics.listings.name.removesuffix(".listings.v1"),
         database_url=database.url("matcher"),
         http_port=0,
     )
+
+
+@pytest.fixture
+async def system(kafka: str, topics: Topics, database: Database, settings: Settings) -> AsyncIterator[System]:
+    """Four renters look for a flat, a fifth for another; it appears twice, becomes cheaper, and one portal drops it."""
     async with Publisher.connected(kafka, "test") as publisher:
         system = System(kafka, topics, database, publisher, settings)
         for renter in RENTERS:
@@ -119,10 +128,9 @@ async def system(kafka: str, topics: Topics, database: Database) -> AsyncIterato
 
 
 def _listings() -> list[Listing]:
-    elsewhere = {"listing_id": "idealista.it:1", "source": "idealista.it"}
     return [
         make_listing(),
-        make_listing(**elsewhere),
+        make_listing(**ELSEWHERE),
         make_listing(version=2, rent=monthly(900)),
         make_listing(version=3, status=ListingStatus.WITHDRAWN),
     ]
@@ -178,6 +186,33 @@ async def test_each_shard_accounts_for_its_users_who_are_followed_through_a_chan
     await system.execute("DELETE FROM matcher.versions WHERE (shard, shards) = (2, 2)")
     forged = json.loads((await system.audit()).stdout)
     assert (forged["unaccounted"], forged["unexpected"]) == (1, 2), "of the four renters two are of the second shard"
+
+
+async def test_a_flat_that_is_parted_balances_before_and_after(system: System, settings: Settings) -> None:
+    """It was told as one flat; the other portal's one is parted from it, and both go on by themselves."""
+    await system.fill_ledger()
+    parted = AdvertisementParted(listing_id="idealista.it:1", apart_from=(make_listing().listing_id,), parted_at=NOW)
+    late = make_subscription(subscription_id=UUID(int=9), user_id=UUID(int=9))
+    async with matching(settings):
+        await system.publish(SubscriptionSaved(subscription=late), parted)
+        await eventually(lambda: system.execute("SELECT count(*) = 1 FROM matcher.partings_told"))
+        await system.publish(
+            ListingPublished(listing=make_listing(version=4)),
+            ListingPublished(listing=make_listing(version=2, **ELSEWHERE, rent=monthly(700))),
+        )
+        await system.until_effective(6)
+    await system.fill_ledger()
+    result = await system.audit()
+    assert result.exit_code == 0, result.output
+    new, returned, dropped = 5, 5, 5
+    assert json.loads(result.stdout)["by_disposition"] == {
+        "already_known": 4,
+        "waiting": 8 + new + returned + dropped,
+    }
+    await system.execute("DELETE FROM sender.notifications WHERE user_id = $1", RENTERS[0])
+    assert json.loads((await system.audit()).stdout)["unaccounted"] == 5
+    await system.execute("DELETE FROM matcher.partings_told")
+    assert json.loads((await system.audit()).stdout)["unexpected"] > 0
 
 
 FORGERIES = [  # each adds to what the ones before it have done

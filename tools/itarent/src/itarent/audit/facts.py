@@ -40,6 +40,25 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class SidesTold:
+    """The users of a shard were told of the sides of a flat that had been parted; `number` as of an effect."""
+
+    number: int
+    position: tuple[int, ...]
+    shard: Shard = EVERYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A flat that was taken for a part of another one, which ended with the parting: what moved, and who was told."""
+
+    flat_id: UUID
+    parted_from: UUID
+    listing_ids: frozenset[str]
+    told: tuple[SidesTold, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A notification in the ledger, and the message that it is in."""
 

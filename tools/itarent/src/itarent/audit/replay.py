@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
+from uuid import UUID
 
 from common.events import Reason
 from common.explain import match
 from common.listing import Listing, ListingFlag, ListingStatus, SpeseTerm
 from common.search import PriceDrop, Subscription
-from itarent.audit.facts import Effect
+from itarent.audit.facts import Effect, ListingVersion, Origin, SidesTold
 
 _SLIPS: Final = frozenset({ListingFlag.RENT_IMPLAUSIBLY_LOW, ListingFlag.RENT_IMPLAUSIBLY_HIGH})
 
@@ -47,6 +48,8 @@ class Turn:
     effect: Effect
     listing: Listing
     before: Flat
+    parted: bool = False
+    """The flat was just parted from another one: it is told as new, and as nothing else."""
 
     @property
     def ends_the_offer(self) -> bool:
@@ -68,19 +71,56 @@ class Known(Enum):
     ALREADY = "already_known"
 
 
-def turns(effects: Iterable[tuple[Effect, Listing | None]]) -> Iterator[Turn]:
-    """Play a flat's versions; None is a tombstone. Those that withdraw what was never offered change nothing."""
-    flat: dict[str, Advertisement] = {}
-    for effect, listing in effects:
-        known = flat.get(effect.of.listing_id)
+Moment = tuple[Effect, Listing | None] | SidesTold
+"""A version that takes effect, None is a tombstone; or that the flat is told as one of its own."""
+
+
+class Replay:
+    """A flat, from how it began; `flat` is how it stands after what was played."""
+
+    def __init__(self, flat: Flat | None = None) -> None:
+        self.flat: Flat = flat or {}
+
+    def play(self, moments: Iterable[Moment]) -> Iterator[Turn]:
+        """Play what happened. Versions that withdraw what was never offered change nothing."""
+        for moment in moments:
+            if isinstance(moment, SidesTold):
+                yield from self._told(moment)
+            else:
+                yield from self._version(*moment)
+
+    def _version(self, effect: Effect, listing: Listing | None) -> Iterator[Turn]:
+        known = self.flat.get(effect.of.listing_id)
         if listing and listing.active:
-            yield Turn(effect, listing, dict(flat))
+            yield Turn(effect, listing, self.flat)
             asked = (*(known.asked if known else ()), *_asked(effect, listing))
-            flat[effect.of.listing_id] = Advertisement(listing, offered=True, asked=asked)
+            now = Advertisement(listing, offered=True, asked=asked)
         elif known:
             gone = known.content.model_copy(update={"status": ListingStatus.WITHDRAWN, "version": effect.of.version})
-            yield Turn(effect, gone, dict(flat))
-            flat[effect.of.listing_id] = replace(known, offered=False)
+            yield Turn(effect, gone, self.flat)
+            now = replace(known, offered=False)
+        else:
+            return
+        self.flat = {**self.flat, effect.of.listing_id: now}
+
+    def _told(self, told: SidesTold) -> Iterator[Turn]:
+        """Every offer, one after the other, as if nothing had been known of the flat."""
+        before: dict[str, Advertisement] = {}
+        for listing_id, advertisement in sorted(self.flat.items()):
+            if advertisement.offered:
+                of = ListingVersion(listing_id, advertisement.content.version)
+                effect = Effect(told.number, of, False, _NO_FLAT, _NO_RECORD, told.position, told.shard)
+                yield Turn(effect, advertisement.content, dict(before), parted=True)
+                before[listing_id] = advertisement
+
+
+_NO_FLAT: Final = UUID(int=0)
+_NO_RECORD: Final = Origin(-1, -1)
+
+
+def turns(moments: Iterable[Moment]) -> Iterator[Turn]:
+    """Play a flat from its beginning."""
+    return Replay().play(moments)
 
 
 def said_to(subscription: Subscription, turn: Turn) -> Reason | Known | None:
@@ -102,7 +142,7 @@ def _has_dropped(turn: Turn, least: PriceDrop) -> bool:
     Compared are rents of advertisements that are offered, on the same terms: with or without the spese.
     """
     now = next(iter(_asked(turn.effect, turn.listing)), None)
-    if now is None:
+    if now is None or turn.parted:
         return False
     asked = sorted(
         (each for known in turn.before.values() if known.offered for each in known.asked),

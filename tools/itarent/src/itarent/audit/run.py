@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from math import lcm
+from typing import TypeVar
 from uuid import UUID
 
-from common.listing import Listing
 from common.shards import Shard
 from itarent.audit.balance import Auditor, Balance, Fault, Problem
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row
-from itarent.audit.replay import turns
+from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Side, SidesTold
+from itarent.audit.replay import Flat, Moment, Replay, Turn
 from itarent.audit.searches import Searches
 from itarent.audit.sources import Kafka, Published, Tables, shards_now
 
@@ -28,36 +28,86 @@ async def audit(kafka: Kafka, database_url: str) -> Balance:
     progress = await kafka.progress(shards)
     balance = Balance()
     async with Tables.at_one_moment(database_url) as tables:
-        effects = await tables.effects()
+        effects, sides = await tables.effects(), await tables.sides()
         told = await tables.told()
         await kafka.add_told(told)
         published = await kafka.listings()
         unread = await kafka.notifications_since(progress)
         searches = Searches(await kafka.subscriptions())
         auditors: dict[Shard, Auditor] = {}
-        for users in _together(shards, chain.from_iterable(effects.values())):
+        for users in _together(shards, effects.values(), sides.values()):
             (now,) = (shard for shard in shards if shard.shares_users_with(users))
             missed = without_effect(published, _for(users, chain.from_iterable(effects.values())))
             in_flight = {each.of for origin, each in missed.items() if not progress.has_reached(origin, now)}
             auditors[users] = Auditor(searches, told, unread=unread, in_flight=in_flight, balance=balance, users=users)
             _note(missed.values(), in_flight, balance)
-        async for flat_id, of_flat, rows in _flats(effects, tables):
-            if not all(effect.origin in published for effect in of_flat):
+        histories = Histories(effects, sides, published)
+        async for flat_id, rows in _flats(effects.keys() | sides.keys(), tables):
+            if not histories.holds(flat_id):
                 balance.flats_beyond_history += 1
                 continue
             for users, auditor in auditors.items():
-                auditor.audit(flat_id, list(turns(_with_listings(_for(users, of_flat), published))), rows)
+                auditor.audit(flat_id, histories.turns(flat_id, users), rows)
     balance.listing_versions = len({each.of for each in published.values() if each.json})
     return balance
 
 
-def _together(now: Sequence[Shard], effects: Iterable[Effect]) -> Sequence[Shard]:
+class Histories:
+    """What happened to flats; one that began as a side of another goes on where that one ended."""
+
+    def __init__(
+        self, effects: Mapping[UUID, Sequence[Effect]], sides: Mapping[UUID, Side], published: Versions
+    ) -> None:
+        self._effects = effects
+        self._sides = sides
+        self._published = published
+
+    def holds(self, flat_id: UUID) -> bool:
+        """Whether every version of a flat is known."""
+        side = self._sides.get(flat_id)
+        of_flat = self._effects.get(flat_id, ())
+        return all(effect.origin in self._published for effect in of_flat) and (
+            side is None or self.holds(side.parted_from)
+        )
+
+    def turns(self, flat_id: UUID, users: Shard) -> list[Turn]:
+        """What happened to a flat, for the users of one shard."""
+        return list(Replay(self._beginning(flat_id, users)).play(self._moments(flat_id, users)))
+
+    def _beginning(self, flat_id: UUID, users: Shard) -> Flat:
+        side = self._sides.get(flat_id)
+        if side is None:
+            return {}
+        other = Replay(self._beginning(side.parted_from, users))
+        for _ in other.play(self._moments(side.parted_from, users)):
+            pass
+        return {listing_id: each for listing_id, each in other.flat.items() if listing_id in side.listing_ids}
+
+    def _moments(self, flat_id: UUID, users: Shard) -> Iterator[Moment]:
+        side = self._sides.get(flat_id)
+        told = _for(users, side.told if side else ())
+        effects = _for(users, self._effects.get(flat_id, ()))
+        happened: list[Effect | SidesTold] = [*effects, *told]
+        for each in sorted(happened, key=lambda each: each.number):
+            if isinstance(each, SidesTold):
+                yield each
+            else:
+                # As the matcher matched it: an advertisement with what was found out about it.
+                listing = self._published[each.origin].listing
+                yield each, listing and listing.model_copy(update={"appraisal": each.appraisal})
+
+
+def _together(now: Sequence[Shard], effects: Iterable[Sequence[Effect]], sides: Iterable[Side]) -> Sequence[Shard]:
     """Users that have always been of one shard together, whatever number of shards there was."""
-    return Shard.all(lcm(*{shard.of for shard in now}, *{effect.shard.of for effect in effects}))
+    then = {each.shard for each in chain.from_iterable(effects)} | {each.shard for side in sides for each in side.told}
+    return Shard.all(lcm(*{shard.of for shard in then.union(now)}))
 
 
-def _for(users: Shard, effects: Iterable[Effect]) -> list[Effect]:
-    return [effect for effect in effects if effect.shard.shares_users_with(users)]
+OfShard = TypeVar("OfShard", Effect, SidesTold)
+
+
+def _for(users: Shard, of_shards: Iterable[OfShard]) -> list[OfShard]:
+    return [each for each in of_shards if each.shard.shares_users_with(users)]
 
 
 def _note(missed: Iterable[Published], in_flight: AbstractSet[ListingVersion], balance: Balance) -> None:
@@ -87,24 +137,14 @@ def without_effect(published: Versions, effects: Iterable[Effect]) -> dict[Origi
     return missed
 
 
-def _with_listings(effects: Iterable[Effect], published: Versions) -> Iterator[tuple[Effect, Listing | None]]:
-    """As the matcher matched them: an advertisement with what was found out about it."""
-    for effect in effects:
-        listing = published[effect.origin].listing
-        yield effect, listing and listing.model_copy(update={"appraisal": effect.appraisal})
-
-
-async def _flats(
-    effects: Mapping[UUID, list[Effect]], tables: Tables
-) -> AsyncIterator[tuple[UUID, Sequence[Effect], Sequence[Row]]]:
-    """Every flat that has versions or rows, each once; both come in the order of the flats' ids."""
-    waiting = sorted(effects, reverse=True)
+async def _flats(known: AbstractSet[UUID], tables: Tables) -> AsyncIterator[tuple[UUID, Sequence[Row]]]:
+    """Every flat that is known or has rows, each once, in the order of their ids."""
+    waiting = sorted(known, reverse=True)
     async for flat_id, rows in tables.rows_by_flat():
         while waiting and waiting[-1] < flat_id:
-            missing = waiting.pop()
-            yield missing, effects[missing], ()
+            yield waiting.pop(), ()
         if waiting and waiting[-1] == flat_id:
             waiting.pop()
-        yield flat_id, effects.get(flat_id, ()), rows
+        yield flat_id, rows
     for flat_id in reversed(waiting):
-        yield flat_id, effects[flat_id], ()
+        yield flat_id, ()

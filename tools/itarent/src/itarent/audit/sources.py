@@ -1,6 +1,7 @@
 """Where the facts come from: Kafka's topics, and the tables of the matcher and the sender."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -23,7 +24,7 @@ from common.kafka import Received, decode
 from common.listing import Appraisal, Listing
 from common.shards import Shard
 from common.topics import Topic, Topics
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
+from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Side, SidesTold, Told
 from itarent.audit.searches import Saved
 
 EventT = TypeVar("EventT", bound=Event)
@@ -175,6 +176,19 @@ class Tables:
         effects = [_effect(row) for row in await self._connection.fetch(_EFFECTS)]
         return {flat_id: list(of_flat) for flat_id, of_flat in groupby(effects, key=lambda each: each.flat_id)}
 
+    async def sides(self) -> dict[UUID, Side]:
+        """The flats that began as a side of another one."""
+        told: defaultdict[UUID, list[SidesTold]] = defaultdict(list)
+        for row in await self._connection.fetch(_SIDES_TOLD):
+            shard = Shard(row["shard"], row["shards"])
+            told[row["parted_from"]].append(SidesTold(row["effect"], tuple(row["subscriptions_position"]), shard))
+        return {
+            row["flat_id"]: Side(
+                row["flat_id"], row["parted_from"], frozenset(row["listing_ids"]), tuple(told[row["parted_from"]])
+            )
+            for row in await self._connection.fetch(_SIDES)
+        }
+
     async def rows_by_flat(self) -> AsyncIterator[tuple[UUID, list[Row]]]:
         """The ledger's rows, a flat at a time, in the order of the flats' ids."""
         of_flat: list[Row] = []
@@ -231,6 +245,12 @@ SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", sub
   FROM matcher.versions LEFT JOIN matcher.appraisals USING (shards, shard, listing_id, version)
  ORDER BY flat_id, effect
 """
+
+_SIDES = """
+SELECT flat_id, parted_from, array_agg(listing_id) AS listing_ids FROM matcher.partings GROUP BY flat_id, parted_from
+"""
+
+_SIDES_TOLD = "SELECT parted_from, effect, subscriptions_position, shard, shards FROM matcher.partings_told"
 
 _ROWS = """
 -- What was told longer ago than the topic of message statuses reaches back cannot be compared with it.
