@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "audit": "itarent.audit.cli:audit",
     "budget": "itarent.budget:budget",
     "listings": "itarent.listings.cli:app",
+    "flats": "itarent.flats:app",
     "check": "itarent.check.cli:app",
     "dlq": "itarent.dlq.cli:app",
     "templates": "itarent.templates.cli:app",
