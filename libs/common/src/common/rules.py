@@ -45,7 +45,7 @@ from common.search import (
     Search,
     UnknownPolicy,
 )
-from common.text import Folded, contains_phrase, fold, fold_phrase
+from common.text import Folded, contains_phrase, fold, fold_keyword, fold_phrase, joined
 
 _T = TypeVar("_T", bound=Hashable)
 _Asked = TypeVar("_Asked", bound=Hashable)
@@ -442,12 +442,13 @@ def _judge_unwanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
 
 def _phrases(keywords: tuple[str, ...]) -> tuple[Folded, ...] | None:
     """Keywords without a letter or digit ask for nothing."""
-    return tuple(phrase for keyword in keywords if (phrase := fold_phrase(keyword))) or None
+    return tuple(phrase for keyword in keywords if (phrase := fold_keyword(keyword))) or None
 
 
 @lru_cache(maxsize=512)  # one listing meets many searches in a row
 def _folded_text(title: str, description: str) -> Folded:
-    return Folded(f"{fold(title)} | {fold(description)}")  # a phrase does not run from one into the other
+    # A phrase does not run from one into the other; hyphenated words are there in both ways of writing them.
+    return Folded(f"{fold(title)} | {fold(description)} | {joined(f'{title} {description}')}")
 
 
 # Words that explain
@@ -574,7 +575,7 @@ def _text_in_words(keywords: tuple[str, ...], listing: Listing) -> str | None:
     words = len(listing.title.split()) + len(listing.description.split())
     if not words:
         return None
-    held = [keyword for keyword in keywords if contains_phrase(Text.of(listing).words, fold_phrase(keyword))]
+    held = [keyword for keyword in keywords if contains_phrase(Text.of(listing).words, fold_keyword(keyword))]
     return f"{_quoted(held) if held else 'none'} in {words} words"
 
 
