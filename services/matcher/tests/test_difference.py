@@ -205,3 +205,24 @@ def test_a_tombstone_that_is_read_again_does_not_withdraw_what_came_after_it() -
     for published in (first, gone, back):
         assert flat.take(published)
     assert [flat.take(published) for published in (first, gone, back)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        at(2, title="Ancora libero"),
+        at(2, rent=monthly(1150)),
+        at(2, **OTHER_PORTAL),
+        at(2, rent={"amount_cents": 1100_00, "per": RentUnit.YEAR}),
+        at(2, rent=None, flags=(ListingFlag.RENT_ON_REQUEST,)),
+    ],
+)
+def test_a_search_that_is_saved_today_is_not_flooded_with_the_flats_of_yesterday(later: Listing) -> None:
+    """It was saved between the two versions: of the first nobody was told by it, and of the second nobody is."""
+    assert told([at(1), later])[1:] == [None]
+
+
+def test_a_search_that_is_saved_today_is_told_when_a_flat_of_yesterday_comes_to_match_drops_or_returns() -> None:
+    assert told([at(1, rooms=5), at(2)])[1:] == [NEW]
+    assert told([at(1), at(2, rent=monthly(900))])[1:] == [DROP]
+    assert told([at(1), withdrawn(2), at(3)])[2:] == [BACK]

@@ -29,6 +29,7 @@ from common.listing import (
 from itarent.listings.draft import Judge
 from itarent.listings.files import Format, How, opened, outcomes
 from itarent.listings.outcomes import Outcome, Refusal, Refused
+from matcher.flats import JoinReason, advertisement_of, assign
 
 Payload = dict[str, Any]
 Result = Listing | Refused
@@ -244,3 +245,15 @@ def test_a_portal_that_is_asked_for_is_the_only_one_taken(
 )
 def test_a_payload_of_another_shape_is_refused_and_not_an_error(read: ReadPayload, rubbish: Payload) -> None:
     assert isinstance(read(rubbish), Refused)
+
+
+def test_one_flat_on_two_portals_is_imported_as_two_advertisements_of_one_flat(
+    samples: dict[str, Any], read: ReadPayload
+) -> None:
+    """Casa.it's advertisement names idealista's as its own; the other ones of the same city are other flats."""
+    payloads = [*samples["casa_it"], *samples["idealista_it"], *samples["immobiliare_it"]]
+    listings = [_listing(read(payload)) for payload in payloads]
+    joined = assign(map(advertisement_of, listings), {}, {})
+    casa, same, *others = (joined[each.listing_id] for each in listings)
+    assert (same.flat_id, same.reason, same.like) == (casa.flat_id, JoinReason.REFERENCE, listings[0].listing_id)
+    assert len({each.flat_id for each in (casa, *others)}) == 1 + len(others) == 3
