@@ -24,6 +24,7 @@ from itarent.bench.results import keep, percentile, write_table
 from itarent.commands import until_stopped
 
 LISTINGS_PER_S: Final = 50
+WARM_UP_S: Final = 5
 CROWD_ROUNDS: Final = 10
 FEW: Final = 10
 BEHIND_S: Final = 0.02
@@ -55,6 +56,7 @@ async def _latency(file: Path, count: int, *, crowd: int, seconds: int, seed: in
         console.print(f"{count} searches are saved")
         await bench.save(_saved(searches(listings, count, chance), drawn))
         console.print(f"{LISTINGS_PER_S} listings a second")
+        await _steady(bench, drawn, WARM_UP_S, chance)
         steady = await _steady(bench, drawn, seconds, chance)
         console.print(f"one listing for {crowd}, and one for {FEW} behind it")
         behind = await _behind_a_crowd(bench, crowd, first=count)
@@ -74,8 +76,8 @@ async def _steady(bench: Bench, drawn: Sequence[Listing], seconds: int, chance: 
     begin = await bench.end(bench.system.topics.notifications)
     published: dict[str, float] = {}
     async with asyncio.TaskGroup() as offers:
-        for number in range(LISTINGS_PER_S * seconds):
-            listing = as_new(chance.choice(drawn), number)
+        for _ in range(LISTINGS_PER_S * seconds):
+            listing = as_new(chance.choice(drawn), chance.getrandbits(48))
             published[listing.listing_id] = time.time()
             offers.create_task(bench.offer(listing))
             await asyncio.sleep(max(0.0, 1 / LISTINGS_PER_S - (time.time() - published[listing.listing_id])))
