@@ -10,12 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.explain import explain, match
-from common.listing import Listing, Position
+from common.listing import (
+    AdvertiserKind,
+    ContractType,
+    EnergyClass,
+    Furnishing,
+    Listing,
+    Offering,
+    Position,
+    PropertyType,
+)
 from common.search import (
     Criterion,
     InCircle,
     InPolygon,
     InProvince,
+    Range,
+    RentLimit,
     Search,
     Subscription,
     SubscriptionStatus,
@@ -140,3 +151,32 @@ def test_a_search_for_a_comune_that_was_merged_finds_listings_of_today() -> None
     from_before = make_search(places=({"kind": "comune", "code": "018056"},))
     today = make_listing(comune="018192", province="PV")
     assert set(found(index_of(subscriptions_of([from_before])), today)) == {UUID(int=0)}
+
+
+def test_the_first_listing_that_asks_for_many_rows_reaches_everybody() -> None:
+    fitting = {
+        "sources": {"immobiliare.it"},
+        "contracts": {ContractType.FREE_4_4},
+        "offering": Offering.WHOLE,
+        "property_types": {PropertyType.APARTMENT},
+        "bathrooms": Range(minimum=1),
+        "furnishing": {Furnishing.FURNISHED},
+        "energy_class": EnergyClass.E,
+        "advertiser": AdvertiserKind.AGENCY,
+    }
+    other = {
+        "sources": {"casa.it"},
+        "contracts": {ContractType.STUDENTS},
+        "offering": Offering.ROOM,
+        "property_types": {PropertyType.VILLA},
+        "bathrooms": Range(minimum=2),
+        "furnishing": {Furnishing.UNFURNISHED},
+        "energy_class": EnergyClass.A4,
+        "advertiser": AdvertiserKind.PRIVATE,
+        "rooms": Range(minimum=3),
+        "area_m2": Range(minimum=60),
+        "rent": RentLimit(maximum_cents=900_00),
+    }
+    unfitting = [make_search(**{name: value}) for name, value in other.items()]
+    many = [make_search(**fitting)] * (2 * partition.ONE_BY_ONE)
+    assert len(found(index_of(subscriptions_of([*unfitting, *many])), make_listing())) == len(many)

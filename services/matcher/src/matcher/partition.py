@@ -133,9 +133,10 @@ class Partition:
                 rows = ((PLACE, question.at._replace(position=None)), *rows)
             if place.flags:
                 after_rows = np.append(_PLACE, after_rows)
+            chosen = self._chosen(rows)  # before the rows are handed on: it may have to make room for new ones
             count = through_rows(
                 self._rows,
-                self._chosen(rows),
+                chosen,
                 self._alive,
                 self._covered // WORD,
                 self.wishes,
