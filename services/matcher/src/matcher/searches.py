@@ -59,9 +59,14 @@ class Searches:
     """The table; a change waits until the batch that is being matched is done, so that a batch sees one state."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], holds: Callable[[UUID], bool]
+        self,
+        consumer: AIOKafkaConsumer,
+        asker: AIOKafkaConsumer,
+        partitions: list[TopicPartition],
+        holds: Callable[[UUID], bool],
     ) -> None:
         self._consumer = consumer
+        self._asker = asker
         self._holds = holds
         self._partitions = partitions
         self._position = [0] * len(partitions)
@@ -82,14 +87,13 @@ class Searches:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers, client_id="matcher-searches", auto_offset_reset="earliest"
         )
-        await consumer.start()
-        try:
+        # Kafka answers a connection in turn: behind a fetch that waits for records, every batch would wait 400 ms.
+        asker = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="matcher-searches-ends")
+        async with consumer, asker:
             consumer.assign(partitions)
-            searches = cls(consumer, partitions, holds)
+            searches = cls(consumer, asker, partitions, holds)
             await searches._load()
             yield searches
-        finally:
-            await consumer.stop()
 
     async def _load(self) -> None:
         ends = await self._consumer.end_offsets(self._partitions)
@@ -117,7 +121,7 @@ class Searches:
         and could not record it, must not record it with fewer searches than that one had.
         """
         async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
-            ends = await self._consumer.end_offsets(self._partitions)
+            ends = await self._asker.end_offsets(self._partitions)
             async with self._has_read:
                 await self._has_read.wait_for(lambda: all(self._read_up_to.get(at, 0) >= ends[at] for at in ends))
 
