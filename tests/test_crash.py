@@ -94,7 +94,7 @@ async def test_killed_services_lose_no_match_and_tell_nobody_twice(system: Syste
     await _check_that_nothing_is_lost_or_repeated(system, listings=LISTINGS)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(200 + 100 * ROUNDS)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_matchers_that_come_and_go_lose_no_match_and_tell_nobody_twice(scaled_system: System, seed: int) -> None:
     """One freezes and goes on with what others have taken over, two die, one leaves and joins again: at once."""
