@@ -9,7 +9,8 @@ PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 RENTALS = $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz)
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy fuzz crash bench-kafka bench-latency bench-match bench-pipeline bench-preview lock openapi clean
+.PHONY: help demo up test check check-deploy fuzz crash bench-churn bench-kafka bench-latency bench-match \
+        bench-pipeline bench-preview bench-restart bench-scale lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -36,20 +37,29 @@ fuzz: .venv/ready  ## requests of every kind to the api, for an hour at most; EX
 crash: .venv/ready  ## kill services, let matchers come and go while listings flow; SEEDS=10 runs ten different times
 	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)
 
+bench-churn: .venv/ready  ## matching while a thousand searches change a second; DATA names the file of real rentals
+	@$(ITARENT) bench churn $(RENTALS) $(ARGS)
+
 bench-kafka: .venv/ready  ## the matcher from Kafka to Kafka, beside the bare client
 	@$(ITARENT) bench kafka $(ARGS)
 
-bench-latency: .venv/ready  ## listing published to notification published; DATA names the file of real rentals
+bench-latency: .venv/ready  ## listing published to notification published
 	@$(ITARENT) bench latency $(RENTALS) $(ARGS)
-
-bench-pipeline: .venv/ready  ## the whole way under load; DATA names the file of real rentals
-	@$(ITARENT) bench pipeline $(RENTALS) $(ARGS)
 
 bench-match: .venv/ready  ## matching beside Lucene, PostgreSQL, DuckDB, SQLite and the plain loop, up to 5M searches
 	@$(ITARENT) bench match $(RENTALS) $(ARGS)
 
+bench-pipeline: .venv/ready  ## the whole way under load
+	@$(ITARENT) bench pipeline $(RENTALS) $(ARGS)
+
 bench-preview: .venv/ready  ## dry runs and explanations over 100,000 recent listings; DATA as above
 	@$(ITARENT) bench preview $(RENTALS) $(ARGS)
+
+bench-restart: .venv/ready  ## how long a matcher takes to start with a million searches
+	@$(ITARENT) bench restart $(RENTALS) $(ARGS)
+
+bench-scale: .venv/ready  ## one, two and four matchers on one Kafka
+	@$(ITARENT) bench scale $(RENTALS) $(ARGS)
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -14,12 +14,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from common.batches import Written
 from common.events import ListingPublished, SubscriptionSaved
 from common.kafka import Publisher
 from common.listing import Listing
 from common.search import Subscription
 from common.topics import Topic
-from itarent.environment import MATCHER
+from itarent.environment import MATCHER, matchers, service_of
 from itarent.project import PROJECT
 from itarent.system import ANY_PORTS, System, running_system
 from local_servers.home import home_of, scratch_home
@@ -50,16 +51,23 @@ class Bench:
         while chunk := list(itertools.islice(events, SAVED_AT_ONCE)):
             await self.publisher.publish(self.system.topics.subscriptions, chunk)
             held += len(chunk)
+        await self.until_held(held)
+
+    async def until_held(self, count: int) -> None:
+        """Wait until every matcher holds so many searches."""
         deadline = time.monotonic() + WITHIN_S
-        while await self.searches_held() < held:
+        while await self.searches_held() < count:
             _refuse_after(deadline)
             await asyncio.sleep(0.1)
 
+    async def publish_searches(self, slices: Iterable[Sequence[Sequence[Written]]]) -> None:
+        """Records that are ready: no matcher needs to run."""
+        await self.publisher.publish_slices(self.system.topics.subscriptions, slices, each_within_s=WITHIN_S)
+
     async def searches_held(self) -> int:
-        async with httpx.AsyncClient(base_url=self.system.url(MATCHER), timeout=60) as client:
-            metrics = (await client.get("/metrics/")).text
-        found = re.search(r"^itarent_matcher_searches (\S+)", metrics, re.MULTILINE)
-        return int(float(found[1])) if found else 0
+        """By the matcher that holds the fewest."""
+        services = self.system.services.items()
+        return min([await _searches_held(each.program.url) for name, each in services if service_of(name) == MATCHER])
 
     async def offer(self, *listings: Listing) -> None:
         await self.publisher.publish(self.system.topics.listings, [ListingPublished(listing=each) for each in listings])
@@ -102,13 +110,25 @@ class Bench:
         return read
 
 
+async def _searches_held(url: str) -> int:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        metrics = (await client.get("/metrics/")).text
+    found = re.search(r"^itarent_matcher_searches (\S+)", metrics, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
 @contextlib.asynccontextmanager
-async def matcher_alone() -> AsyncIterator[Bench]:
-    """Start from nothing. Kafka writes down when it appends a notification, so that nobody needs to watch."""
+async def matcher_alone(count: int = 1) -> AsyncIterator[Bench]:
+    """Start so many matchers, from nothing.
+
+    Kafka writes down when it appends a notification, so that nobody needs to watch.
+    """
     with scratch_home(home_of(PROJECT)) as home:
-        overrides = {MATCHER: {"LOG_LEVEL": "WARNING"}}
+        overrides = {name: {"LOG_LEVEL": "WARNING"} for name in matchers(count)}
         async with (
-            running_system(home, names=[MATCHER], ports=ANY_PORTS, overrides=overrides) as system,
+            running_system(
+                home, names=[MATCHER], ports=ANY_PORTS, matchers_of_each_shard=count, overrides=overrides
+            ) as system,
             Publisher.connected(system.addresses.kafka, "bench", compression="zstd") as publisher,
             AIOKafkaConsumer(bootstrap_servers=system.addresses.kafka, enable_auto_commit=False) as consumer,
         ):

@@ -2,18 +2,24 @@
 
 import typer
 
+from itarent.bench.churn import churn
 from itarent.bench.kafka import kafka
 from itarent.bench.latency import latency
 from itarent.bench.match import match
 from itarent.bench.pipeline import pipeline
 from itarent.bench.preview import preview
+from itarent.bench.restart import restart
+from itarent.bench.scale import scale
 
 app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
+app.command()(churn)
 app.command()(kafka)
 app.command()(latency)
-app.command()(pipeline)
 app.command()(match)
+app.command()(pipeline)
 app.command()(preview)
+app.command()(restart)
+app.command()(scale)
 
 
 @app.callback()

@@ -14,19 +14,28 @@ from matcher.index import Index
 from matcher.reading import SearchReader
 
 
+class Ours:
+    """The index with all of the searches, which speaks of them by the benchmark's numbers."""
+
+    def __init__(self, searches: Searches) -> None:
+        self._index = Index()
+        self._reader = SearchReader(self._index.criteria)
+        numbers = range(len(searches))
+        for number, value in zip(numbers, searches.saved(numbers), strict=True):
+            self.save(number, value)
+        self._number_of = self._index.register.subscription_ids.view(">u8")[:, 1].astype(np.int32)
+
+    def save(self, number: int, value: bytes) -> None:
+        search = self._reader.read(value, str(subscription_id(number)).encode())
+        assert search, "the benchmark's searches are written as ours are"
+        self._index.put(search)
+
+    def match(self, listing: Listing) -> Numbers:
+        return np.sort(self._number_of[self._index.match(listing).numbers])
+
+
 @contextmanager
 def ours(searches: Searches, _: Path) -> Iterator[Loaded]:
     before = memory()
-    index = Index()
-    reader = SearchReader(index.criteria)
-    numbers = range(len(searches))
-    for number, value in zip(numbers, searches.saved(numbers), strict=True):
-        search = reader.read(value, str(subscription_id(number)).encode())
-        assert search, "the benchmark's searches are written as ours are"
-        index.put(search)
-    number_of = index.register.subscription_ids.view(">u8")[:, 1].astype(np.int32)
-
-    def matching(listing: Listing) -> Numbers:
-        return np.sort(number_of[index.match(listing).numbers])
-
-    yield Loaded(memory() - before, one_by_one(matching))
+    index = Ours(searches)
+    yield Loaded(memory() - before, one_by_one(index.match))

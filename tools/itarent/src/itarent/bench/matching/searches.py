@@ -87,6 +87,13 @@ class Searches:
         """The value of each search's `SubscriptionSaved`."""
         return (self._saved(number, row, revision) for number, row in zip(numbers, self._rows(numbers), strict=True))
 
+    def changed(self, number: int, like: int, *, revision: int) -> bytes:
+        """The value of a `SubscriptionSaved` by which a search becomes what another one is; it is so from now on."""
+        for column in self.columns.values():
+            column[number] = column[like]
+        (row,) = self._rows(range(number, number + 1))
+        return self._saved(number, row, revision)
+
     def _rows(self, numbers: range) -> Iterator[list[tuple[Criterion, Piece]]]:
         """What each search says, criterion by criterion."""
         tables = [(self._pairs[criterion], column) for criterion, column in self.columns.items()]
