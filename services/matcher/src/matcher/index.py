@@ -35,7 +35,7 @@ class Index:
     def __init__(self) -> None:
         self.criteria = criteria()
         self.register = Register()
-        self._partitions: list[Partition] = []
+        self.partitions: list[Partition] = []
         self._partition_of: dict[Hashable, int] = {}
         self._slots = _Slots()
         self._active = 0
@@ -48,7 +48,7 @@ class Index:
     @property
     def bytes_used(self) -> int:
         """By the columns and rows of all searches; what is shared by many is not counted."""
-        return self.register.bytes_used + self._slots.bytes_used + sum(each.bytes_used for each in self._partitions)
+        return self.register.bytes_used + self._slots.bytes_used + sum(each.bytes_used for each in self.partitions)
 
     # Coming and going
 
@@ -74,28 +74,28 @@ class Index:
 
     def _file(self, number: int, search: Filed) -> None:
         places = [self._partition(key) for key in search.place.filed_under]
-        slots = [(place, self._partitions[place].add(number, search.place, search.wishes)) for place in places]
+        slots = [(place, self.partitions[place].add(number, search.place, search.wishes)) for place in places]
         self._slots.put(number, slots)
         self._active += 1
 
     def _withdraw(self, number: int) -> None:
         if self.register.active[number]:
             for place, slot in self._slots.pop(number):
-                self._partitions[place].remove(slot)
-                if self._partitions[place].is_sparse:
+                self.partitions[place].remove(slot)
+                if self.partitions[place].is_sparse:
                     self._compact(place)
             self._active -= 1
 
     def _partition(self, key: Hashable) -> int:
         place = self._partition_of.get(key)
         if place is None:
-            place = self._partition_of[key] = len(self._partitions)
-            self._partitions.append(Partition(self.criteria))
+            place = self._partition_of[key] = len(self.partitions)
+            self.partitions.append(Partition(self.criteria))
         return place
 
     def _compact(self, place: int) -> None:
-        self._partitions[place] = self._partitions[place].compacted()
-        self._slots.moved(place, self._partitions[place].numbers[: self._partitions[place].size])
+        self.partitions[place] = self.partitions[place].compacted()
+        self._slots.moved(place, self.partitions[place].numbers[: self.partitions[place].size])
 
     # Asking
 
@@ -105,7 +105,7 @@ class Index:
             return NO_MATCHES
         question = Question.of(listing, self.criteria)
         asked = [self._partition_of[key] for key in looked_up(question.at) if key in self._partition_of]
-        answers = [self._partitions[place].ask(question, self._found) for place in asked]
+        answers = [self.partitions[place].ask(question, self._found) for place in asked]
         match [answer for answer in answers if len(answer[0])]:
             case []:
                 return NO_MATCHES

@@ -13,6 +13,7 @@ from common.settings import load
 from common.telemetry import configure_logging
 from matcher.appraisals import Appraisals
 from matcher.commutes import Commutes
+from matcher.compiling import compile_kernels
 from matcher.engines import Engine, engine_at
 from matcher.handlers import subscribe
 from matcher.layout import take_up
@@ -20,6 +21,7 @@ from matcher.parting import Partings
 from matcher.progress import Progress
 from matcher.searches import Searches
 from matcher.settings import Settings
+from matcher.snapshot import Of, Snapshots
 from matcher.store import Store
 
 POOL_SIZE = 4
@@ -43,13 +45,14 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
     """Match within the block. No listing is taken before every search is loaded."""
     bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
     shard = settings.shard
+    compile_kernels()
     await migrate(settings.database_url, "matcher")
     await take_up(bootstrap, topics, settings.database_url, shard)
     async with (
         _engine(settings) as engine,
         open_pool(settings.database_url, "matcher", size=POOL_SIZE) as pool,
         Publisher.connected(bootstrap, "matcher", compression="zstd") as publisher,
-        Searches.loaded(bootstrap, topics.subscriptions, shard.holds) as searches,
+        Searches.loaded(bootstrap, topics.subscriptions, shard.holds, _snapshots(settings)) as searches,
         in_background(searches.follow()),
         make_broker(bootstrap, "matcher") as broker,
     ):
@@ -71,6 +74,12 @@ async def matching(settings: Settings) -> AsyncIterator[Progress]:
         )
         await broker.start()
         yield progress
+
+
+def _snapshots(settings: Settings) -> Snapshots | None:
+    if settings.matcher_snapshot is None:
+        return None
+    return Snapshots(settings.matcher_snapshot, Of(settings.topics.subscriptions.name, settings.shard.service), _now)
 
 
 @contextlib.asynccontextmanager

@@ -3,35 +3,31 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
-from common.events import SubscriptionSaved
-from common.kafka import Foreign, Invalid, Received, decode, holds_nul, is_of_type
-from common.search import Criterion
+from common.service import in_background
 from common.topics import Topic
 from matcher.asking import Asking
 from matcher.index import Index
-from matcher.question import COLUMNS
-from matcher.reading import SearchReader
-from matcher.register import Filed
+from matcher.snapshot import Mark, Snapshot, Snapshots, UnusableError
+from matcher.table import Holds, Table
 
 log = structlog.get_logger()
 
 searches_held = Gauge("itarent_matcher_searches", "Active searches that listings are matched against")
-records_skipped = Counter("itarent_matcher_subscriptions_skipped_total", "Records of subscriptions that make no sense")
-
-COMMUTE: Final = [rule.criterion for rule in COLUMNS].index(Criterion.COMMUTE)
 
 LOAD_RECORDS = 500
 """Read at once: applying them holds up everything else for about 20 ms."""
+
+SAVED_EVERY_S: Final = 600.0
+PROVEN_WITHIN_S: Final = 10.0
 
 CAUGHT_UP_WITHIN_S = 30.0
 """Where changes cannot be read, a batch rather comes again."""
@@ -63,16 +59,14 @@ class Searches:
         consumer: AIOKafkaConsumer,
         asker: AIOKafkaConsumer,
         partitions: list[TopicPartition],
-        holds: Callable[[UUID], bool],
+        holds: Holds,
     ) -> None:
         self._consumer = consumer
         self._asker = asker
         self._holds = holds
         self._partitions = partitions
-        self._position = [0] * len(partitions)
-        self._index = Index()
-        self._asking = Asking()
-        self._reader = SearchReader(self._index.criteria)
+        self._marks = [Mark(0, 0)] * len(partitions)
+        self._table = Table()
         self._unchanging = asyncio.Lock()
         self._read_up_to: dict[TopicPartition, int] = {}
         self._has_read = asyncio.Condition()
@@ -80,9 +74,16 @@ class Searches:
     @classmethod
     @contextlib.asynccontextmanager
     async def loaded(
-        cls, bootstrap_servers: str, topic: Topic, holds: Callable[[UUID], bool] = lambda _user_id: True
+        cls,
+        bootstrap_servers: str,
+        topic: Topic,
+        holds: Holds = lambda _user_id: True,
+        snapshots: Snapshots | None = None,
     ) -> AsyncIterator["Searches"]:
-        """The searches, complete up to what the topic held at the start; only of users that this shard `holds`."""
+        """The searches, complete up to what the topic held at the start; only of users that this shard `holds`.
+
+        With `snapshots`, only what came since the last one is read, and another one is left at the end.
+        """
         partitions = await _partitions_of(bootstrap_servers, topic)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers, client_id="matcher-searches", auto_offset_reset="earliest"
@@ -92,15 +93,22 @@ class Searches:
         async with consumer, asker:
             consumer.assign(partitions)
             searches = cls(consumer, asker, partitions, holds)
+            if snapshots is None:
+                await searches._load()
+                yield searches
+                return
+            await searches._restore(bootstrap_servers, snapshots)
             await searches._load()
-            yield searches
+            async with in_background(searches._save_again_and_again(snapshots)):
+                yield searches
+            await searches._save(snapshots)
 
     async def _load(self) -> None:
         ends = await self._consumer.end_offsets(self._partitions)
         while any([await self._consumer.position(each) < end for each, end in ends.items()]):
             await self._read()
         gc.freeze()  # they stay: a collector that walks through all of them again and again takes half of the time
-        log.info("searches loaded", searches=len(self._index), position=self._position)
+        log.info("searches loaded", searches=len(self._table.index), position=[mark.offset for mark in self._marks])
 
     async def follow(self) -> None:
         """Take in changes, for as long as the matcher runs."""
@@ -112,7 +120,7 @@ class Searches:
         """The searches as they are at this moment or later, which do not change within the block."""
         await self._catch_up()
         async with self._unchanging:
-            yield HeldSearches(self._index, self._asking, list(self._position))
+            yield HeldSearches(self._table.index, self._table.asking, [mark.offset for mark in self._marks])
 
     async def _catch_up(self) -> None:
         """Wait until everything is read that was published.
@@ -136,36 +144,61 @@ class Searches:
 
     def _apply(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
-            search = self._read_at_once(record)
-            if search is None:
-                self._apply_by_model(record)
-            elif self._holds(UUID(bytes=search.user_id)) and self._index.put(search):
-                self._asking.remove(search.subscription_id)
-            self._position[record.partition] = record.offset + 1
-        searches_held.set(len(self._index))
+            self._table.apply(record, self._holds)
+            self._marks[record.partition] = Mark(record.offset + 1, record.timestamp)
+        searches_held.set(len(self._table.index))
 
-    def _read_at_once(self, record: ConsumerRecord[bytes, bytes]) -> Filed | None:
-        """A search that is written as we write it, and asks for no way to work: nearly all."""
-        if record.key is None or record.value is None or not is_of_type(record, SubscriptionSaved):
-            return None
-        search = None if holds_nul(record.value) else self._reader.read(record.value, record.key)
-        return None if search and search.wishes[COMMUTE] else search
+    # Snapshots
 
-    def _apply_by_model(self, record: ConsumerRecord[bytes, bytes]) -> None:
-        match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):
-            case Received(_, SubscriptionSaved(subscription=subscription)):
-                if self._holds(subscription.user_id) and self._index.put(self._reader.filed(subscription)):
-                    self._asking.put(subscription)
-            case Received(key, _):
-                with contextlib.suppress(ValueError):  # what is no id of ours was never here
-                    self._index.remove(UUID(key).bytes)
-                    self._asking.remove(UUID(key).bytes)
-            case Foreign():
-                pass
-            case Invalid(_, reason):
-                # Every instance reads every record: the dead letters would hold it as often as there are instances.
-                records_skipped.inc()
-                log.error("subscription skipped", partition=record.partition, offset=record.offset, reason=reason)
+    async def _restore(self, bootstrap_servers: str, snapshots: Snapshots) -> None:
+        """Begin with the snapshot, if there is one that is of use."""
+        try:
+            snapshot = snapshots.load()
+            if snapshot is None:
+                return
+            await self._prove(bootstrap_servers, snapshot.marks)
+        except UnusableError as error:
+            log.warning(
+                "snapshot ignored, every search is read from Kafka", file=str(snapshots.path), reason=str(error)
+            )
+            return
+        self._table, self._marks = snapshot.table, list(snapshot.marks)
+        for partition, mark in zip(self._partitions, snapshot.marks, strict=True):
+            self._consumer.seek(partition, mark.offset)
+
+    async def _prove(self, bootstrap_servers: str, marks: Sequence[Mark]) -> None:
+        """The topic must still hold the last record of each partition that the snapshot knows: else it is another one.
+
+        Raises:
+            UnusableError: it does not.
+        """
+        ends = await self._asker.end_offsets(self._partitions)
+        if len(marks) != len(ends) or any(mark.offset > end for mark, end in zip(marks, ends.values(), strict=True)):
+            raise UnusableError("its topic was made anew")
+        async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="matcher-snapshot") as witness:
+            for partition, mark in zip(self._partitions, marks, strict=True):
+                if mark.offset:
+                    witness.assign([partition])
+                    witness.seek(partition, mark.offset - 1)
+                    record = await asyncio.wait_for(witness.getone(partition), PROVEN_WITHIN_S)
+                    if Mark(record.offset + 1, record.timestamp) != mark:
+                        raise UnusableError("its topic holds other records")
+
+    async def _save_again_and_again(self, snapshots: Snapshots) -> None:
+        saved: list[Mark] = []
+        while True:
+            await asyncio.sleep(SAVED_EVERY_S)
+            if saved != self._marks:
+                saved = list(self._marks)
+                await self._save(snapshots)
+
+    async def _save(self, snapshots: Snapshots) -> None:
+        async with self._unchanging:
+            written = snapshots.written(Snapshot(self._table, tuple(self._marks)))
+        try:
+            await asyncio.to_thread(written.save, snapshots.path)
+        except OSError as error:
+            log.warning("snapshot not saved, the next start takes longer", file=str(snapshots.path), reason=str(error))
 
 
 async def _partitions_of(bootstrap_servers: str, topic: Topic) -> list[TopicPartition]:

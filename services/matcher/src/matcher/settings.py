@@ -1,5 +1,6 @@
 """What the matcher needs to know."""
 
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -16,6 +17,9 @@ class Settings(Sharded, ComparesRents):
     http_port: int = Field(default=8001, ge=0, le=65535, description="the matcher's port for health and metrics")
     matcher_shard: int = Field(
         default=1, ge=1, validate_default=True, description="which of MATCHER_SHARDS this process is, from 1"
+    )
+    matcher_snapshot: Path | None = Field(
+        default=None, description="a file for the searches, so that a restart need not read all of them from Kafka"
     )
     commute_engine: EngineKind | None = Field(
         default=None, description="what answers for minutes to work: otp, valhalla or osrm; empty: nothing does"

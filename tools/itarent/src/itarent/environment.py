@@ -29,7 +29,15 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 """All that comes from the caller's environment as it is: a stray TWILIO_EDGE must not reach a service."""
 
 DRAWN_HERE = frozenset(
-    {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_INSTANCE_ID", "DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "MATCHER_SHARD"}
+    {
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_INSTANCE_ID",
+        "DATABASE_URL",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "MATCHER_SHARD",
+        "MATCHER_SNAPSHOT",
+    }
 )
 """Settings that differ from process to process: a local system gives each its own."""
 
@@ -182,4 +190,5 @@ def _own(name: str, addresses: Addresses, credentials: Credentials, shared: Mapp
     }
     if service == MATCHER:
         own["MATCHER_SHARD"] = str((number - 1) % shards_in(shared) + 1)
+        own["MATCHER_SNAPSHOT"] = f"{name}.snapshot"
     return own | ({"DATABASE_URL": addresses.database_url(service, credentials)} if service != WEBHOOK else {})

@@ -1,0 +1,44 @@
+"""Compiles the kernels before the first listing waits for them, by using each as the index does.
+
+`python -m matcher.compiling` does it while an image is built: compiled code is kept in NUMBA_CACHE_DIR.
+"""
+
+from uuid import UUID
+
+import numpy as np
+
+from common.listing import Listing, Rent
+from common.search import InComune, RentLimit, Search, Subscription
+from matcher.index import Index
+from matcher.partition import ONE_BY_ONE
+from matcher.reading import SearchReader
+
+_ROMA = "058091"
+
+
+def compile_kernels() -> None:
+    """Match a listing with more searches than are looked at one by one, with short and with long numbers of wishes."""
+    listing = Listing(
+        listing_id="kernels:1", version=1, source="kernels", comune=_ROMA, rent=Rent(amount_cents=1000_00), area_m2=50
+    )
+    index = Index()
+    reader = SearchReader(index.criteria)
+    for number in range(ONE_BY_ONE + 64):
+        index.put(reader.filed(_subscription(number)))
+    index.match(listing)
+    for partition in index.partitions:
+        partition.wishes = partition.wishes.astype(np.uint32)
+    index.match(listing)
+    index.remove(UUID(int=0).bytes)
+
+
+def _subscription(number: int) -> Subscription:
+    limit = RentLimit(maximum_cents=50_00 * (number % 40 + 1))
+    search = Search(places=(InComune(code=_ROMA),), rent=limit)
+    return Subscription(
+        subscription_id=UUID(int=number), user_id=UUID(int=number), revision=1, name="kernels", search=search
+    )
+
+
+if __name__ == "__main__":
+    compile_kernels()
