@@ -427,15 +427,19 @@ class Text(NamedTuple):
     def of(cls, listing: Listing) -> "Text":
         return cls(_folded_text(listing.title, listing.description), bool(listing.description))
 
+    def holds(self, phrase: Folded) -> bool:
+        """Whether the phrase stands in it; most do not, and their first word tells."""
+        return phrase.partition(" ")[0] in _vocabulary(self.words) and contains_phrase(self.words, phrase)
+
 
 def _judge_wanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
-    if all(contains_phrase(text.words, phrase) for phrase in phrases):
+    if all(map(text.holds, phrases)):
         return SATISFIED
     return VIOLATED if text.described else UNKNOWN
 
 
 def _judge_unwanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
-    if any(contains_phrase(text.words, phrase) for phrase in phrases):
+    if any(map(text.holds, phrases)):
         return VIOLATED
     return SATISFIED if text.described else UNKNOWN
 
@@ -449,6 +453,11 @@ def _phrases(keywords: tuple[str, ...]) -> tuple[Folded, ...] | None:
 def _folded_text(title: str, description: str) -> Folded:
     # A phrase does not run from one into the other; hyphenated words are there in both ways of writing them.
     return Folded(f"{fold(title)} | {fold(description)} | {joined(f'{title} {description}')}")
+
+
+@lru_cache(maxsize=512)
+def _vocabulary(words: Folded) -> frozenset[str]:
+    return frozenset(words.split())
 
 
 # Words that explain

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from common.listing import Listing, Rent
-from common.search import InComune, RentLimit, Search, Subscription
+from common.search import InComune, Range, RentLimit, Search, Subscription
 from matcher.index import Index
 from matcher.partition import ONE_BY_ONE
 from matcher.reading import SearchReader
@@ -34,7 +34,7 @@ def compile_kernels() -> None:
 
 def _subscription(number: int) -> Subscription:
     limit = RentLimit(maximum_cents=50_00 * (number % 40 + 1))
-    search = Search(places=(InComune(code=_ROMA),), rent=limit)
+    search = Search(places=(InComune(code=_ROMA),), rent=limit, area_m2=Range(minimum=20))
     return Subscription(
         subscription_id=UUID(int=number), user_id=UUID(int=number), revision=1, name="kernels", search=search
     )

@@ -14,8 +14,9 @@ from common.listing import Listing
 from common.search import Criterion
 from matcher.partition import Found, Partition
 from matcher.places import looked_up
-from matcher.question import COLUMNS, Question, criteria
+from matcher.question import COLUMNS, Question
 from matcher.register import Filed, Register
+from matcher.verdicts import criteria_of
 
 
 class Matches(NamedTuple):
@@ -33,7 +34,7 @@ class Index:
     """The searches. One writer, and nobody reads meanwhile."""
 
     def __init__(self) -> None:
-        self.criteria = criteria()
+        self.criteria, self._limits = criteria_of(COLUMNS)
         self.register = Register()
         self.partitions: list[Partition] = []
         self._partition_of: dict[Hashable, int] = {}
@@ -103,7 +104,7 @@ class Index:
         """The searches that match a listing: `common.explain.match` is true of them and of no other one."""
         if not listing.active:
             return NO_MATCHES
-        question = Question.of(listing, self.criteria)
+        question = Question.of(listing, self.criteria, self._limits)
         asked = [self._partition_of[key] for key in looked_up(question.at) if key in self._partition_of]
         answers = [self.partitions[place].ask(question, self._found) for place in asked]
         match [answer for answer in answers if len(answer[0])]:

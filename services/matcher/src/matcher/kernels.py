@@ -4,7 +4,7 @@ Compiled code is kept beside this file or in NUMBA_CACHE_DIR, so that a service 
 starts.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -49,15 +49,65 @@ def _low_zeros(word: np.uint64) -> int:
     return count + (word & _ONE == 0)
 
 
+class Asked(NamedTuple):
+    """What is asked of every slot."""
+
+    checked: Numbers
+    """Columns."""
+    place: Verdicts
+    """By number of the wish, for column 0."""
+    tables: Verdicts
+    """By number of the wish, for column after column."""
+    starts: NDArray[np.int64]
+    """By column, where its verdicts begin in `tables`; below 0 its bounds decide: -1 is for the first that has any."""
+    low: NDArray[np.float64]
+    """[which bounds, number of the wish]: the lowest value that is wanted."""
+    high: NDArray[np.float64]
+    terms: NDArray[np.int8]
+    """On which terms: rents with or without spese."""
+    unknown: NDArray[np.uint8]
+    """The verdict where it is not known whether a value lies within."""
+    value_low: NDArray[np.float64]
+    """[which bounds, terms]: where the listing's value lies at the least."""
+    value_high: NDArray[np.float64]
+
+
 @njit(cache=True)
 def _flags_of(
-    slot: int, wishes: Wishes, checked: Numbers, tables: Verdicts, starts: NDArray[np.int64], place: Verdicts
+    slot: int,
+    wishes: Wishes,
+    checked: Numbers,
+    place: Verdicts,
+    tables: Verdicts,
+    starts: NDArray[np.int64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    terms: NDArray[np.int8],
+    unknown: NDArray[np.uint8],
+    value_low: NDArray[np.float64],
+    value_high: NDArray[np.float64],
 ) -> int:
     """The flagged criteria of a slot as bits by column, or -1 where a checked one fails."""
     flags = 0
     for column in checked:
         wish = wishes[slot, column]
-        verdict = place[wish] if column == 0 else tables[starts[column] + wish]
+        start = starts[column]
+        if column == 0:
+            verdict = place[wish]
+        elif wish == 0:
+            continue
+        elif start >= 0:
+            verdict = tables[start + wish]
+        else:
+            which = -1 - start
+            value_from = value_low[which, terms[which, wish]]
+            value_to = value_high[which, terms[which, wish]]
+            if value_to < low[which, wish] or value_from > high[which, wish]:
+                verdict = FAIL
+            elif low[which, wish] <= value_from and value_to <= high[which, wish]:
+                verdict = PASS
+            else:
+                verdict = unknown[which, wish]
         if verdict == FAIL:
             return -1
         if verdict == FLAGGED:
@@ -72,15 +122,11 @@ def through_rows(
     alive: Bits,
     words: int,
     wishes: Wishes,
-    checked: Numbers,
-    tables: Verdicts,
-    starts: NDArray[np.int64],
-    place: Verdicts,
+    asked: Asked,
     slots: Numbers,
     flags: NDArray[np.uint32],
-    found: int,
 ) -> int:
-    """Slots that are alive, in every chosen row, and fail no checked column; written from `found` on.
+    """Slots that are alive, in every chosen row, and fail nothing that is checked.
 
     Args:
         rows: [row, word].
@@ -88,17 +134,15 @@ def through_rows(
         alive: a bit for each slot.
         words: how many words to look at.
         wishes: column 0 is the place.
-        checked: columns.
-        tables: the verdict on each wish, column after column.
-        starts: where a column's verdicts begin in `tables`.
-        place: the verdicts of column 0.
+        asked: what is checked.
         slots: where the slots found are written.
         flags: where their flagged columns are written, as bits.
-        found: how many are there already.
 
     Returns:
-        How many are there now.
+        How many were found.
     """
+    checked, place, tables, starts, low, high, terms, unknown, value_low, value_high = asked
+    found = 0
     for word in range(words):
         bits = alive[word]
         for row in chosen:
@@ -108,7 +152,9 @@ def through_rows(
         while bits != 0:
             slot = word * _BITS + _low_zeros(bits)
             bits &= bits - _ONE
-            flagged = _flags_of(slot, wishes, checked, tables, starts, place)
+            flagged = _flags_of(
+                slot, wishes, checked, place, tables, starts, low, high, terms, unknown, value_low, value_high
+            )
             if flagged >= 0:
                 slots[found] = slot
                 flags[found] = flagged
@@ -122,18 +168,18 @@ def one_by_one(
     end: int,
     alive: Bits,
     wishes: Wishes,
-    checked: Numbers,
-    tables: Verdicts,
-    starts: NDArray[np.int64],
-    place: Verdicts,
+    asked: Asked,
     slots: Numbers,
     flags: NDArray[np.uint32],
     found: int,
 ) -> int:
-    """As `through_rows`, for the slots from `first` to before `end`, without rows."""
+    """As `through_rows`, for the slots from `first` to before `end`, without rows, after those that are found."""
+    checked, place, tables, starts, low, high, terms, unknown, value_low, value_high = asked
     for slot in range(first, end):
         if alive[slot // _BITS] >> np.uint64(slot % _BITS) & _ONE:
-            flagged = _flags_of(slot, wishes, checked, tables, starts, place)
+            flagged = _flags_of(
+                slot, wishes, checked, place, tables, starts, low, high, terms, unknown, value_low, value_high
+            )
             if flagged >= 0:
                 slots[found] = slot
                 flags[found] = flagged
@@ -150,30 +196,6 @@ def fill_row(row: Bits, first: int, end: int, wishes: Wishes, column: int, passi
             row[slot // _BITS] |= _ONE << np.uint64(slot % _BITS)
             count += 1
     return count
-
-
-@njit(cache=True)
-def judge_spans(
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    terms: NDArray[np.int8],
-    unknown: Verdicts,
-    value_low: NDArray[np.float64],
-    value_high: NDArray[np.float64],
-    verdicts: Verdicts,
-) -> None:
-    """Judge bounds, ends included, on a value that lies somewhere in a span; both spans are per terms (int8).
-
-    `unknown` is the verdict of each where the span does not decide.
-    """
-    for wish in range(len(low)):
-        value_from, value_to = value_low[terms[wish]], value_high[terms[wish]]
-        if value_to < low[wish] or value_from > high[wish]:
-            verdicts[wish] = FAIL
-        elif low[wish] <= value_from and value_to <= high[wish]:
-            verdicts[wish] = PASS
-        else:
-            verdicts[wish] = unknown[wish]
 
 
 FREE: Final = -1

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.rules import Whereabouts
-from matcher.kernels import FAIL, FLAGGED, fill_row, one_by_one, through_rows
+from matcher.kernels import FAIL, FLAGGED, PASS, Asked, fill_row, one_by_one, through_rows
 from matcher.question import COLUMNS, PLACE, Question, Row
-from matcher.verdicts import Indexed, Rare, Wishes
+from matcher.verdicts import Indexed, Rare, Table, Wishes
 from matcher.wanted_places import PlaceWish, PlaceWishes
 
 ONE_BY_ONE: Final = 256
@@ -123,44 +123,20 @@ class Partition:
         place = self.places.table(question.at)
         found.make_room(self.size)
         self._cover()
-        after_rows, without_rows = question.after_rows, question.without_rows
-        if place.fails or place.flags:
-            without_rows = np.append(_PLACE, without_rows)
         count = 0
         if self._covered:
             rows = question.rows
             if place.fails:
                 rows = ((PLACE, question.at._replace(position=None)), *rows)
-            if place.flags:
-                after_rows = np.append(_PLACE, after_rows)
-            chosen = self._chosen(rows)  # before the rows are handed on: it may have to make room for new ones
-            count = through_rows(
-                self._rows,
-                chosen,
-                self._alive,
-                self._covered // WORD,
-                self.wishes,
-                after_rows,
-                question.tables,
-                question.starts,
-                place.verdicts,
-                found.slots,
-                found.flags,
-                count,
+            chosen = self._chosen(rows)  # which may make rows
+            words = self._covered // WORD
+            asked = _with_place(question.after_rows, place, checked=place.flags)
+            count = through_rows(self._rows, chosen, self._alive, words, self.wishes, asked, found.slots, found.flags)
+        if self._covered < self.size:
+            asked = _with_place(question.without_rows, place, checked=place.fails or place.flags)
+            count = one_by_one(
+                self._covered, self.size, self._alive, self.wishes, asked, found.slots, found.flags, count
             )
-        count = one_by_one(
-            self._covered,
-            self.size,
-            self._alive,
-            self.wishes,
-            without_rows,
-            question.tables,
-            question.starts,
-            place.verdicts,
-            found.slots,
-            found.flags,
-            count,
-        )
         slots, flags = found.slots[:count], found.flags[:count].copy()
         if self._later and count:
             slots, flags = self._judge_later(slots, flags, question)
@@ -188,10 +164,16 @@ class Partition:
                 yield column, self._judge_rare(column, wishes[:, column], question)
 
     def _judge_rare(self, column: int, wishes: NDArray[Any], question: Question) -> NDArray[np.uint8]:
-        """Each wish that occurs is judged once."""
-        wanted, said = self._wanted[column], question.said[column]
-        occurring, places = np.unique(wishes, return_inverse=True)
-        return np.fromiter((wanted.judge(wish, said) for wish in occurring.tolist()), np.uint8)[places]
+        """Each wish that occurs is judged once for the listing; most slots have none."""
+        wanted, said, judged = self._wanted[column], question.said[column], question.judged
+        verdicts = np.full(len(wishes), PASS, np.uint8)
+        where = np.flatnonzero(wishes)
+        for place, wish in zip(where.tolist(), wishes[where].tolist(), strict=True):
+            verdict = judged.get((column, wish))
+            if verdict is None:
+                verdict = judged[column, wish] = wanted.judge(wish, said)
+            verdicts[place] = verdict
+        return verdicts
 
     # Rows
 
@@ -249,6 +231,11 @@ class Partition:
 
 
 _PLACE: Final = np.array([PLACE], np.int32)
+
+
+def _with_place(asked: Asked, place: Table, *, checked: bool) -> Asked:
+    columns = np.append(_PLACE, asked.checked) if checked else asked.checked
+    return asked._replace(checked=columns, place=place.verdicts)
 
 
 def _doubled(column: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from common.explain import Decision, decide
 from common.listing import Feature
 from common.rules import Cost, Finding, Interval, Rule, comparable_rent
 from common.search import Criterion, UnknownPolicy
-from matcher.kernels import FAIL, FLAGGED, PASS, judge_spans
+from matcher.kernels import FAIL, FLAGGED, PASS
 
 Verdicts = NDArray[np.uint8]
 """FAIL, PASS or FLAGGED for each wish."""
@@ -99,24 +99,6 @@ class Wishes:
 class Indexed(Wishes, ABC):
     """Wishes that rows of bits are made of: a search that may fit a listing has its bit set in the row of each key."""
 
-    decided_by_rows: ClassVar[bool]
-    """Whether a search that has its bit in all rows passes for certain."""
-    most_remembered: ClassVar[int]
-    """Tables that are kept; when there are more, they are made anew as they are asked for."""
-
-    def __init__(self, rule: Rule[Any, Any]) -> None:
-        super().__init__(rule)
-        self._tables: dict[Hashable, Table] = {}
-
-    def table(self, said: Hashable) -> Table:
-        """The verdict on each wish where a listing says so."""
-        table = self._tables.get(said)
-        if table is None or len(table.verdicts) < len(self.wishes):
-            if len(self._tables) >= self.most_remembered:
-                self._tables.clear()
-            table = self._tables[said] = Table.of(self._judged(said, table.verdicts if table else _NONE))
-        return table
-
     @abstractmethod
     def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - what the rule reads
         """In which rows a listing that says so is looked for."""
@@ -125,19 +107,13 @@ class Indexed(Wishes, ABC):
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - what `keys` gives
         """For each wish, whether it may fit a listing of this key: never 0 where the verdict is not FAIL."""
 
-    @abstractmethod
-    def _judged(self, said: Hashable, known: Verdicts) -> Verdicts:
-        """The verdict on each wish; those on the first ones are known."""
-
-
-_NONE: Final[Verdicts] = np.zeros(0, np.uint8)
-
 
 class Listed(Indexed):
-    """For what has few values, contracts or numbers of rooms: a row for each value."""
+    """For what has few values, contracts or numbers of rooms: a row for each value. Who is in all rows has passed."""
 
-    decided_by_rows = True
-    most_remembered = 4096
+    def __init__(self, rule: Rule[Any, Any]) -> None:
+        super().__init__(rule)
+        self._tables: dict[Hashable, Table] = {}
 
     def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - as above
         return (said,)
@@ -145,9 +121,25 @@ class Listed(Indexed):
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
         return self.table(key).verdicts
 
+    def table(self, said: Hashable) -> Table:
+        """The verdict on each wish where a listing says so."""
+        table = self._tables.get(said)
+        if table is None or len(table.verdicts) < len(self.wishes):
+            if len(self._tables) >= MOST_REMEMBERED:
+                self._tables.clear()
+            table = self._tables[said] = Table.of(self._judged(said, table.verdicts if table else _NONE))
+        return table
+
     def _judged(self, said: Hashable, known: Verdicts) -> Verdicts:
+        """The verdict on each wish; those on the first ones are known."""
         more = (self.judge(number, said) for number in range(len(known), len(self.wishes)))
         return np.concatenate([known, np.fromiter(more, np.uint8)])
+
+
+_NONE: Final[Verdicts] = np.zeros(0, np.uint8)
+
+MOST_REMEMBERED: Final = 4096
+"""Tables of a criterion; when there are more, they are made anew as they are asked for."""
 
 
 class OfFeatures(Listed):
@@ -175,21 +167,46 @@ class Bounds:
     """On all terms, where the value lies; None if that is unknown."""
 
 
+class Limits:
+    """The bounds of all wishes that have bounds, as the kernels want them: [which criterion, number of the wish]."""
+
+    def __init__(self, criteria: int) -> None:
+        self.low: NDArray[np.float64] = np.full((criteria, 16), -inf)
+        self.high: NDArray[np.float64] = np.full((criteria, 16), inf)
+        self.terms: NDArray[np.int8] = np.zeros((criteria, 16), np.int8)
+        self.unknown: NDArray[np.uint8] = np.full((criteria, 16), PASS, np.uint8)
+
+    def put(self, which: int, wish: int, bounds: tuple[float | None, float | None, int], unknown: int) -> None:
+        low, high, terms = bounds
+        if wish == self.low.shape[1]:
+            self.low, self.high, self.terms, self.unknown = (
+                np.concatenate([column, column], axis=1) for column in (self.low, self.high, self.terms, self.unknown)
+            )
+        self.low[which, wish] = -inf if low is None else low
+        self.high[which, wish] = inf if high is None else high
+        self.terms[which, wish] = terms
+        self.unknown[which, wish] = unknown
+
+
 class Bounded(Indexed):
     """For amounts, which have many values: bounds are compared, and rows tell in which steps of a scale they lie."""
 
-    decided_by_rows = False
-    most_remembered = 256
-
-    def __init__(self, rule: Rule[Any, Any], bounds: Bounds, scale: Sequence[float]) -> None:
+    def __init__(
+        self, rule: Rule[Any, Any], bounds: Bounds, scale: Sequence[float], limits: Limits, which: int
+    ) -> None:
         super().__init__(rule)
         self._bounds = bounds
         self._scale = (-inf, *scale, inf)
-        self._low, self._high = Column(np.float64), Column(np.float64)
-        self._terms, self._unknown = Column(np.int8), Column(np.uint8)
-        self._append(None, None, 0, PASS)
+        self._limits = limits
+        self.which = which
 
-    def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - see above
+    def span(self, said: Any) -> tuple[list[float], list[float]]:  # noqa: ANN401 - as above
+        """By terms, where the value lies at the least and at the most: anywhere, if that is unknown."""
+        spans = self._bounds.said(said) or (Interval(-inf, inf),)
+        lows, highs = ([span[end] for span in spans] for end in (0, 1))
+        return (lows, highs) if len(spans) == TERMS else (TERMS * lows, TERMS * highs)
+
+    def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - as above
         spans = self._bounds.said(said)
         if spans is None:
             return (("unknown", 0),)
@@ -197,40 +214,23 @@ class Bounded(Indexed):
         high = bisect_right(self._scale, max(span.high for span in spans))
         return (("from", low), ("to", high))
 
-    def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - see above
+    def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
         match key:
             case ("from", step):
-                passing: NDArray[np.bool_] = self._high.values >= self._scale[step]
+                passing: NDArray[np.bool_] = self._limits.high[self.which] >= self._scale[step]
             case ("to", step):
-                passing = self._low.values <= self._scale[min(step, len(self._scale) - 1)]
+                passing = self._limits.low[self.which] <= self._scale[min(step, len(self._scale) - 1)]
             case _:
-                return self._unknown.values
+                passing = self._limits.unknown[self.which] != FAIL
         return passing
 
     def _added(self, wish: Wish) -> None:
-        self._append(*self._bounds.asked(wish.asked), VERDICT_OF[decide(Finding.UNKNOWN, wish.policy)])
+        unknown = VERDICT_OF[decide(Finding.UNKNOWN, wish.policy)]
+        self._limits.put(self.which, len(self.wishes) - 1, self._bounds.asked(wish.asked), unknown)
 
-    def _append(self, low: float | None, high: float | None, terms: int, unknown: int) -> None:
-        self._low.append(-inf if low is None else low)
-        self._high.append(inf if high is None else high)
-        self._terms.append(terms)
-        self._unknown.append(unknown)
 
-    def _judged(self, said: Hashable, known: Verdicts) -> Verdicts:  # noqa: ARG002 - all at once is as fast
-        spans = self._bounds.said(said)
-        if spans is None:
-            return self._unknown.values.copy()
-        verdicts = np.empty(len(self.wishes), np.uint8)
-        judge_spans(
-            self._low.values,
-            self._high.values,
-            self._terms.values,
-            self._unknown.values,
-            np.array([span.low for span in spans], np.float64),
-            np.array([span.high for span in spans], np.float64),
-            verdicts,
-        )
-        return verdicts
+TERMS: Final = 2
+"""As many as the bounds of any criterion are on; those of others are the same on all."""
 
 
 class Rare(Wishes):
@@ -274,16 +274,22 @@ FEW_VALUES: Final = frozenset(
 )
 
 
-def wishes_for(rule: Rule[Any, Any]) -> Wishes:
-    """How the wishes for a criterion are best kept; a new criterion is `Rare` until it is said to be more."""
+def criteria_of(rules: Sequence[Rule[Any, Any]]) -> tuple[tuple[Wishes, ...], Limits]:
+    """How the wishes for each criterion are best kept; a new criterion is `Rare` until it is said to be more."""
+    limits = Limits(len(_BOUNDED))
+    return tuple(_wishes_for(rule, limits) for rule in rules), limits
+
+
+def _wishes_for(rule: Rule[Any, Any], limits: Limits) -> Wishes:
     match rule.criterion:
-        case Criterion.RENT:
-            return Bounded(rule, RENT, RENT_SCALE)
-        case Criterion.AREA:
-            return Bounded(rule, AREA, AREA_SCALE)
+        case criterion if criterion in _BOUNDED:
+            return Bounded(rule, *_BOUNDED[criterion], limits, list(_BOUNDED).index(criterion))
         case Criterion.FEATURES:
             return OfFeatures(rule)
         case criterion if criterion in FEW_VALUES:
             return Listed(rule)
         case _:
             return Rare(rule)
+
+
+_BOUNDED: Final = {Criterion.RENT: (RENT, RENT_SCALE), Criterion.AREA: (AREA, AREA_SCALE)}
