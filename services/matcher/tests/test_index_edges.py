@@ -4,6 +4,7 @@ import datetime as dt
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from math import floor
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,7 @@ from matcher.index import Index
 from matcher.kernels import FAIL, fill_row
 from matcher.kernels import one_by_one as one_by_one_kernel
 from matcher.kernels import through_rows as through_rows_kernel
+from matcher.places import ANYWHERE, filed_under
 from matcher.question import COLUMNS, PLACE, criteria
 from matcher.reading import SearchReader
 from matcher.register import Filed, Register
@@ -233,7 +235,8 @@ def test_all_but_the_last_searches_of_a_place_are_looked_for_through_rows(monkey
     monkeypatch.setattr(partition, "through_rows", through_rows)
     monkeypatch.setattr(partition, "one_by_one", one_by_one)
     subscriptions = crowd(partition.ONE_BY_ONE - 1)
-    index = index_of(subscriptions)
+    elsewhere = make_search(places=(InComune(code="058091"),), sources={"casa.it"})  # who asks here for no source
+    index = index_of([*subscriptions, make_subscription(subscription_id=UUID(int=9999), search=elsewhere)])
     index.match(make_listing(rooms=4))
     assert (words, first_slots) == ([], [0])
     reader = SearchReader(index.criteria)
@@ -288,6 +291,14 @@ def test_a_partition_is_compacted_when_a_quarter_of_it_was_left(monkeypatch: pyt
         assert few.is_sparse is (slot == 8)
 
 
+@pytest.mark.parametrize(("largest", "kind"), [(2**16 - 1, np.uint16), (2**16, np.uint32)])
+def test_numbers_of_wishes_that_outgrow_16_bits_are_kept(largest: int, kind: type) -> None:
+    part = partition.Partition(criteria())
+    slot = part.add(7, PlaceWish.of(make_search().places, UnknownPolicy.FAIL), [0] * (len(COLUMNS) - 1) + [largest])
+    assert part.wishes.dtype == kind
+    assert part.wishes[slot].tolist() == [0] * (len(COLUMNS) - 1) + [largest]
+
+
 # Wishes
 
 
@@ -313,6 +324,7 @@ def test_tables_and_rows_say_what_the_rule_says(criterion: Criterion) -> None:
         right = [wishes.judge(number, said) for number in range(len(wishes))]
         assert table.verdicts.tolist() == right
         assert (table.fails, table.flags) == (FAIL in right, 2 in right)
+        assert wishes.table(said) is table
         in_rows = np.all([np.asarray(wishes.passing(key)) != 0 for key in wishes.keys(said)], axis=0)
         may_fit = np.array(right) != FAIL
         assert not (may_fit & ~in_rows).any()
@@ -391,6 +403,7 @@ def _agree(places: Sequence[tuple[Any, ...]], here: Position) -> None:
         for held, of in ((partitions[0], numbers), (partitions[1], moved[::-1])):
             assert held.measure(np.array(of), at).tolist() == [wish.judge(at) for wish in wishes]
             assert held.table(at).verdicts.tolist() == [1] * len(held)
+            assert held.table(at) is held.table(at)
 
 
 def test_the_kind_of_a_place_says_how_it_is_measured() -> None:
@@ -411,6 +424,26 @@ def test_the_kind_of_a_place_says_how_it_is_measured() -> None:
         assert wishes.measured is (kind != NAMED)
         assert wishes.is_measured(0) is (kind != NAMED)
         assert wishes.number(wish) == (0 if kind in {NAMED, MIXED} else 1)
+
+
+@pytest.mark.parametrize(("level", "side"), [(0, 0.1), (1, 0.4), (2, 1.6), (3, 6.4)])
+def test_a_shape_is_filed_under_the_smallest_tiles_that_are_as_large(level: int, side: float) -> None:
+    row, column = floor(40 / side), floor(9 / side)
+    across = square((row + 0.5) * side, (column + 0.5) * side, 0.9 * side)
+    assert filed_under((across,), UnknownPolicy.FAIL) == {
+        ("tile", (level, row + north, column + east)) for north in (0, 1) for east in (0, 1)
+    }
+    larger = filed_under((square(40, 8, 1.01 * side),), UnknownPolicy.FAIL)
+    assert larger == {ANYWHERE} if side == 6.4 else _levels(larger) == {level + 1}
+
+
+def _levels(keys: frozenset[Any]) -> set[int]:
+    return {level for _, (level, _, _) in keys}
+
+
+def test_a_shape_that_is_wider_than_high_counts_by_its_width() -> None:
+    ring = tuple(Position(latitude=45.01 + north, longitude=east) for north, east in ((0, 8.1), (0, 9.1), (0.01, 9.1)))
+    assert _levels(filed_under((InPolygon(ring=ring),), UnknownPolicy.FAIL)) == {2}
 
 
 # The register
@@ -468,6 +501,21 @@ def filed(key: bytes, name: bytes, **changes: Any) -> Filed:
 
 
 _PLAIN: dict[str, Filed] = {}
+
+
+def test_a_removed_search_is_not_found_again_when_the_table_of_hashes_is_made_anew() -> None:
+    """Each search that comes uses a place of the table, those that go leave none: in the end it is made anew."""
+    searches = Register()
+    ids = [UUID(int=number << 40).bytes for number in range(5000)]
+    for key in ids[:900]:
+        searches.add(key)
+    for number in range(10, 900):
+        searches.remove(number)
+    for key in ids[900:]:
+        searches.remove(searches.add(key))
+    assert [searches.find(key) for key in ids[:10]] == list(range(10))
+    assert {searches.find(key) for key in ids[10:]} == {None}
+    assert len(searches) == 10
 
 
 def test_a_register_holds_what_was_said_last_and_forgets_names_that_were_replaced() -> None:
@@ -528,6 +576,14 @@ def test_every_bit_of_a_row_is_found(above: int) -> None:
 
 
 # Reading
+
+
+def test_what_bounds_nothing_is_no_wish() -> None:
+    index = Index()
+    reader = SearchReader(index.criteria)
+    reader.filed(make_subscription())
+    unbounded = make_search(rent=RentLimit(), rooms=Range(), area_m2=Range(), floor=FloorWish())
+    assert set(reader.filed(make_subscription(search=unbounded)).wishes) == {0}
 
 
 def test_what_was_read_before_is_remembered_and_what_is_forgotten_is_read_again(

@@ -88,15 +88,10 @@ def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
 
 def reason_for_equivalence(mutant: Mutant) -> str | None:
     """Why no test can kill it, as `equivalent.toml` says: by what stands in the line, which edits may move."""
-    for known in _KNOWN:
-        if (known["module"], known["line"], known["before"], known["after"]) == (
-            mutant.module,
-            mutant.text,
-            mutant.before,
-            mutant.after,
-        ):
-            return str(known["reason"])
-    return None
+    said = {"module": mutant.module, "line": mutant.text, "before": mutant.before, "after": mutant.after}
+    return next(
+        (known["reason"] for known in _KNOWN if known.items() <= (said | {"reason": known["reason"]}).items()), None
+    )
 
 
 _KNOWN: Final[list[dict[str, str]]] = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
