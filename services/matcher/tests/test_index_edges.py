@@ -506,7 +506,7 @@ _PLAIN: dict[str, Filed] = {}
 def test_a_removed_search_is_not_found_again_when_the_table_of_hashes_is_made_anew() -> None:
     """Each search that comes uses a place of the table, those that go leave none: in the end it is made anew."""
     searches = Register()
-    ids = [UUID(int=number << 40).bytes for number in range(5000)]
+    ids = [UUID(int=number << 40).bytes for number in range(7000)]
     for key in ids[:900]:
         searches.add(key)
     for number in range(10, 900):
