@@ -38,16 +38,16 @@ from common.search import (
     SubscriptionStatus,
     UnknownPolicy,
 )
-from matcher import partition, reading, register, wanted_places
+from matcher import partition, reading, register, verdicts, wanted_places
 from matcher.index import Index
-from matcher.kernels import FAIL, fill_row
+from matcher.kernels import FAIL, Asked, fill_row
 from matcher.kernels import one_by_one as one_by_one_kernel
 from matcher.kernels import through_rows as through_rows_kernel
 from matcher.places import ANYWHERE, filed_under
-from matcher.question import COLUMNS, PLACE, criteria
+from matcher.question import COLUMNS, PLACE
 from matcher.reading import SearchReader
 from matcher.register import Filed, Register
-from matcher.verdicts import Bounded, Column, Indexed, Listed, Wish
+from matcher.verdicts import Bounded, Column, Indexed, Listed, Wish, Wishes, criteria_of
 from matcher.wanted_places import CIRCLE, MIXED, NAMED, POLYGON, PlaceWish, PlaceWishes
 from testkit.factories import MILANO, make_listing, make_search, make_subscription, monthly
 from testkit.matching import index_of
@@ -92,6 +92,10 @@ PLACES: tuple[tuple[Any, ...], ...] = (
     (square(45.4803, 9.2188, 0.3), InComune(code="058091")),
     (InCircle(centre=HERE, radius_m=500), square(41.8, 12.4, 0.2), InProvince(code="MI")),
 )
+
+
+def criteria() -> tuple[Wishes, ...]:
+    return criteria_of(COLUMNS)[0]
 
 
 def around(value: int) -> list[Range]:
@@ -157,8 +161,7 @@ def test_thousands_of_searches_are_found_as_the_plain_rule_finds_them_whatever_l
     monkeypatch.setattr(partition, "MOST_ROWS", 20)  # one listing asks for 18
     monkeypatch.setattr(partition, "LARGEST_SHORT", 30)
     monkeypatch.setattr(wanted_places, "MOST_REMEMBERED", 3)
-    monkeypatch.setattr(Listed, "most_remembered", 3)
-    monkeypatch.setattr(Bounded, "most_remembered", 3)
+    monkeypatch.setattr(verdicts, "MOST_REMEMBERED", 3)
     chance = random.Random(7)
     searches = [drawn_search(chance) for _ in range(350)]
     oracle = [[judged(search, listing) for search in searches] for listing in LISTINGS]
@@ -178,8 +181,8 @@ def test_thousands_of_searches_are_found_as_the_plain_rule_finds_them_whatever_l
 
     def check() -> None:
         assert len(index) == len(held)
-        for listing, verdicts in zip(LISTINGS, oracle, strict=True):
-            right = {key: verdicts[search] for key, search in held.items() if verdicts[search] is not None}
+        for listing, judged_so in zip(LISTINGS, oracle, strict=True):
+            right = {key: judged_so[search] for key, search in held.items() if judged_so[search] is not None}
             assert found(index, listing) == right
 
     for key in range(600):
@@ -313,23 +316,31 @@ def test_tables_and_rows_say_what_the_rule_says(criterion: Criterion) -> None:
     if not isinstance(wishes, Indexed):
         return
     for listing in LISTINGS:
-        wishes.table(rule.says(listing))
+        if isinstance(wishes, Listed):
+            wishes.table(rule.says(listing))
     for value in values[3:]:
         for policy in UnknownPolicy:
             number = len(wishes)
             assert _wished(wishes, rule, field, value, policy) == number
     for listing in LISTINGS:
-        said = rule.says(listing)
+        _check_rows(wishes, rule.says(listing))
+
+
+def _check_rows(wishes: Indexed, said: Any) -> None:
+    right = [wishes.judge(number, said) for number in range(len(wishes))]
+    in_rows, may_fit = _in_rows(wishes, said), np.array(right) != FAIL
+    assert not (may_fit & ~in_rows).any()
+    if isinstance(wishes, Listed):
         table = wishes.table(said)
-        right = [wishes.judge(number, said) for number in range(len(wishes))]
         assert table.verdicts.tolist() == right
         assert (table.fails, table.flags) == (FAIL in right, 2 in right)
         assert wishes.table(said) is table
-        in_rows = np.all([np.asarray(wishes.passing(key)) != 0 for key in wishes.keys(said)], axis=0)
-        may_fit = np.array(right) != FAIL
-        assert not (may_fit & ~in_rows).any()
-        if wishes.decided_by_rows:
-            assert (in_rows == may_fit).all()
+        assert (in_rows == may_fit).all()
+
+
+def _in_rows(wishes: Indexed, said: Any) -> Any:
+    """For each wish, whether a search that has it is in all rows of a listing that says so."""
+    return np.all([wishes.passing(key)[: len(wishes)] != 0 for key in wishes.keys(said)], axis=0)
 
 
 def _wished(wishes: Any, rule: Any, field: str, value: Any, policy: UnknownPolicy) -> int:
@@ -342,11 +353,11 @@ def test_rows_of_amounts_leave_out_what_lies_a_step_away() -> None:
     assert isinstance(wishes, Bounded)
     for bounds in ((None, 99), (None, 100), (105, None), (106, None), (None, None)):
         wishes.number(Wish(Range(minimum=bounds[0], maximum=bounds[1]), UnknownPolicy.FAIL))
-    in_rows = np.all([wishes.passing(key) for key in wishes.keys(100)], axis=0)
+    in_rows = _in_rows(wishes, 100)
     assert in_rows.tolist() == [True, False, True, True, False, True]
-    in_rows = np.all([wishes.passing(key) for key in wishes.keys(104)], axis=0)
+    in_rows = _in_rows(wishes, 104)
     assert in_rows.tolist() == [True, False, True, True, False, True]
-    assert np.all([wishes.passing(key) for key in wishes.keys(5000)], axis=0).tolist() == [
+    assert _in_rows(wishes, 5000).tolist() == [
         True,
         *[False] * 2,
         *[True] * 3,
@@ -568,10 +579,20 @@ def test_every_bit_of_a_row_is_found(above: int) -> None:
         row = np.array([[0, word]], np.uint64)
         alive = np.array([2**64 - 1] * 2, np.uint64)
         wishes, nothing = np.zeros((128, 1), np.uint16), np.zeros(1, np.uint8)
-        starts = np.zeros(1, np.int64)
-        count = through_rows_kernel(
-            row, np.array([0], np.int32), alive, 2, wishes, empty, nothing, starts, nothing, slots, flags, 0
+        bound = np.zeros((1, 1))
+        asked = Asked(
+            checked=empty,
+            place=nothing,
+            tables=nothing,
+            starts=np.zeros(1, np.int64),
+            low=bound,
+            high=bound,
+            terms=bound.astype(np.int8),
+            unknown=bound.astype(np.uint8),
+            value_low=bound,
+            value_high=bound,
         )
+        count = through_rows_kernel(row, np.array([0], np.int32), alive, 2, wishes, asked, slots, flags)
         assert slots[:count].tolist() == [64 + each for each in range(64) if word >> each & 1]
 
 
