@@ -173,7 +173,9 @@ class Searches:
             UnusableError: it does not.
         """
         ends = await self._asker.end_offsets(self._partitions)
-        if len(marks) != len(ends) or any(mark.offset > end for mark, end in zip(marks, ends.values(), strict=True)):
+        if len(marks) != len(self._partitions):
+            raise UnusableError("its topic had another number of partitions")
+        if any(mark.offset > ends[partition] for partition, mark in zip(self._partitions, marks, strict=True)):
             raise UnusableError("its topic was made anew")
         async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="matcher-snapshot") as witness:
             for partition, mark in zip(self._partitions, marks, strict=True):
