@@ -71,12 +71,9 @@ class Partition:
 
     # Coming and going
 
-    def add(self, number: int, place: PlaceWish, wishes: Sequence[int]) -> int:
+    def add(self, number: int, wish: PlaceWish, wishes: Sequence[int]) -> int:
         """File a search; its slot."""
-        return self._add(number, self.places.number(place), wishes)
-
-    def _add(self, number: int, place: int, wishes: Any) -> int:  # noqa: ANN401 - a sequence or an array
-        slot = self.size
+        slot, place = self.size, self.places.number(wish)
         if slot == len(self.numbers):
             self._make_room()
         if self.wishes.dtype == np.uint16 and (place > LARGEST_SHORT or max(wishes) > LARGEST_SHORT):
@@ -104,10 +101,16 @@ class Partition:
     def compacted(self) -> "Partition":
         """The same searches in the same order without the slots that were left."""
         kept = np.flatnonzero(np.unpackbits(self._alive.view(np.uint8), count=self.size, bitorder="little"))
-        other = Partition(self._wanted)
-        for slot in kept.tolist():
-            place = other.places.taken_from(self.places, int(self.wishes[slot, PLACE]))
-            other._add(int(self.numbers[slot]), place, self.wishes[slot])
+        other, room = Partition(self._wanted), -(-max(len(kept), 1) // WORD) * WORD
+        other.size = len(kept)
+        other.numbers = _at_first(self.numbers[kept], room)
+        other.wishes = _at_first(self.wishes[kept], room)
+        other._judged_later = _at_first(self._judged_later[kept], room)
+        other._later = int(other._judged_later.sum())
+        other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
+        old, which = np.unique(self.wishes[kept, PLACE], return_inverse=True)
+        places = [other.places.taken_from(self.places, number) for number in old.tolist()]
+        other.wishes[: len(kept), PLACE] = np.array(places, self.wishes.dtype)[which]
         return other
 
     def _make_room(self) -> None:
@@ -236,6 +239,13 @@ _PLACE: Final = np.array([PLACE], np.int32)
 def _with_place(asked: Asked, place: Table, *, checked: bool) -> Asked:
     columns = np.append(_PLACE, asked.checked) if checked else asked.checked
     return asked._replace(checked=columns, place=place.verdicts)
+
+
+def _at_first(values: NDArray[Any], room: int) -> NDArray[Any]:
+    """An array with more room behind the values."""
+    column = np.zeros((room, *values.shape[1:]), values.dtype)
+    column[: len(values)] = values
+    return column
 
 
 def _doubled(column: NDArray[Any]) -> NDArray[Any]:
