@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 import pytest
@@ -42,9 +43,14 @@ from testkit.strategies import listings, searches_near
 seeded = settings(derandomize=True, deadline=None, max_examples=150)
 
 
+OFTEN_UNSAID: Final = ("rooms", "bedrooms", "bathrooms", "area_m2", "floor", "furnishing", "contract", "energy_class")
+
+
 @st.composite
 def markets(draw: st.DrawFn) -> tuple[list[Listing], list[Search]]:
-    offered = draw(st.lists(listings(), min_size=1, max_size=3))
+    full = draw(st.lists(listings(), min_size=1, max_size=3))
+    unsaid = st.sets(st.sampled_from(OFTEN_UNSAID))
+    offered = [listing.model_copy(update=dict.fromkeys(draw(unsaid))) for listing in full]
     return offered, draw(st.lists(st.sampled_from(offered).flatmap(searches_near), min_size=1, max_size=8))
 
 

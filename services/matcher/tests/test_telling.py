@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -37,23 +38,28 @@ def told(*versions: Listing, subscriptions: Sequence[Subscription]) -> list[Noti
     return notifications_of([change_of(versions)], index_of(subscriptions))
 
 
+LIVES: Final = (((1, True),), ((1, True), (1, True)), ((1, True), (2, True)), ((1, True), (1, False)))
+LIVES += (((1, True), (1, False), (1, True)), ((1, True), (1, False), (2, True)), ((1, True), (2, True), (1, False)))
+LIVES += (((1, True), (2, True), (1, False), (2, False)), ((1, True), (2, True), (1, False), (1, True)))
+"""How the advertisements of a flat come and go: which one is published, and whether it is offered."""
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Listing], list[Subscription]]:
-    """Up to four versions of two advertisements of one flat, and searches near them with thresholds of their own."""
-    count = draw(st.integers(1, 4))
-    rents = sorted(draw(st.lists(st.sampled_from((800, 990, 1000)), min_size=count, max_size=count)), reverse=True)
+    """Versions of two advertisements of one flat, ever cheaper, and searches near them with thresholds of their own."""
+    life = draw(st.sampled_from(LIVES))
+    rents = sorted(draw(st.lists(st.sampled_from((800, 990, 1000)), min_size=4, max_size=4)), reverse=True)
     first = draw(listings())
-    statuses = st.sampled_from([ListingStatus.ACTIVE, ListingStatus.WITHDRAWN])
     versions = [
         draw(st.just(first) | listings()).model_copy(
             update={
-                "listing_id": f"casa.it:{draw(st.integers(1, 2))}",
+                "listing_id": f"casa.it:{number}",
                 "version": version,
                 "rent": monthly(rent),
-                "status": draw(statuses),
+                "status": ListingStatus.ACTIVE if offered else ListingStatus.WITHDRAWN,
             }
         )
-        for version, rent in enumerate(rents)
+        for version, ((number, offered), rent) in enumerate(zip(life, rents, strict=False))
     ]
     drops = st.builds(PriceDrop, percent=st.sampled_from([0, 1, 20]), cents=st.sampled_from([0, 100_00]))
     wanted = [
