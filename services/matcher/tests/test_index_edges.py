@@ -299,7 +299,7 @@ def test_numbers_of_wishes_that_outgrow_16_bits_are_kept(largest: int, kind: typ
     part = partition.Partition(criteria())
     slot = part.add(7, PlaceWish.of(make_search().places, UnknownPolicy.FAIL), [0] * (len(COLUMNS) - 1) + [largest])
     assert part.wishes.dtype == kind
-    assert part.wishes[slot].tolist() == [0] * (len(COLUMNS) - 1) + [largest]
+    assert part.wishes[:, slot].tolist() == [0] * (len(COLUMNS) - 1) + [largest]
 
 
 # Wishes
@@ -580,7 +580,7 @@ def test_every_bit_of_a_row_is_found(above: int) -> None:
         empty = np.zeros(0, np.int32)
         row = np.array([[0, word]], np.uint64)
         alive = np.array([2**64 - 1] * 2, np.uint64)
-        wishes, nothing = np.zeros((128, 1), np.uint16), np.zeros(1, np.uint8)
+        wishes, nothing = np.zeros((1, 128), np.uint16), np.zeros(1, np.uint8)
         bound = np.zeros((1, 1))
         asked = Asked(
             checked=empty,

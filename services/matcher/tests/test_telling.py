@@ -38,9 +38,17 @@ def told(*versions: Listing, subscriptions: Sequence[Subscription]) -> list[Noti
     return notifications_of([change_of(versions)], index_of(subscriptions))
 
 
-LIVES: Final = (((1, True),), ((1, True), (1, True)), ((1, True), (2, True)), ((1, True), (1, False)))
-LIVES += (((1, True), (1, False), (1, True)), ((1, True), (1, False), (2, True)), ((1, True), (2, True), (1, False)))
-LIVES += (((1, True), (2, True), (1, False), (2, False)), ((1, True), (2, True), (1, False), (1, True)))
+LIVES: Final[list[list[tuple[int, bool]]]] = [
+    [(1, True)],
+    [(1, True), (1, True)],
+    [(1, True), (2, True)],
+    [(1, True), (1, False)],
+    [(1, True), (1, False), (1, True)],
+    [(1, True), (1, False), (2, True)],
+    [(1, True), (2, True), (1, False)],
+    [(1, True), (2, True), (1, False), (2, False)],
+    [(1, True), (2, True), (1, False), (1, True)],
+]
 """How the advertisements of a flat come and go: which one is published, and whether it is offered."""
 
 

@@ -17,7 +17,7 @@ FLAGGED: Final = 2
 Bits = NDArray[np.uint64]
 """Of a row: a bit for each slot."""
 Wishes = NDArray[np.uint16] | NDArray[np.uint32]
-"""[slot, column]: the number of a wish."""
+"""[column, slot]: the number of a wish."""
 Numbers = NDArray[np.int32]
 Verdicts = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
@@ -90,7 +90,7 @@ def _flags_of(
     """The flagged criteria of a slot as bits by column, or -1 where a checked one fails."""
     flags = 0
     for column in checked:
-        wish = wishes[slot, column]
+        wish = wishes[column, slot]
         start = starts[column]
         if column == 0:
             verdict = place[wish]
@@ -192,9 +192,9 @@ def fill_row(row: Bits, first: int, end: int, wishes: Wishes, column: int, passi
     """Set the bits of the slots from `first` to before `end` whose wish passes; how many. They are clear before."""
     count = 0
     for slot in range(first, end):
-        if passing[wishes[slot, column]] != 0:
-            row[slot // _BITS] |= _ONE << np.uint64(slot % _BITS)
-            count += 1
+        passes = passing[wishes[column, slot]] != 0
+        row[slot // _BITS] |= np.uint64(passes) << np.uint64(slot % _BITS)
+        count += passes
     return count
 
 

@@ -52,7 +52,7 @@ class Partition:
         self.size = 0
         self.left = 0
         self.numbers: NDArray[np.int32] = np.zeros(WORD, np.int32)
-        self.wishes: NDArray[Any] = np.zeros((WORD, len(COLUMNS)), np.uint16)
+        self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), WORD), np.uint16)
         self._judged_later: NDArray[np.bool_] = np.zeros(WORD, np.bool_)
         self._later = 0
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
@@ -79,8 +79,8 @@ class Partition:
         if self.wishes.dtype == np.uint16 and (place > LARGEST_SHORT or max(wishes) > LARGEST_SHORT):
             self.wishes = self.wishes.astype(np.uint32)
         self.numbers[slot] = number
-        self.wishes[slot] = wishes
-        self.wishes[slot, PLACE] = place
+        self.wishes[:, slot] = wishes
+        self.wishes[PLACE, slot] = place
         later = self.places.is_measured(place) or any(wishes[column] for column in self._rare)
         self._judged_later[slot] = later
         self._later += later
@@ -104,18 +104,19 @@ class Partition:
         other, room = Partition(self._wanted), -(-max(len(kept), 1) // WORD) * WORD
         other.size = len(kept)
         other.numbers = _at_first(self.numbers[kept], room)
-        other.wishes = _at_first(self.wishes[kept], room)
+        other.wishes = np.zeros((len(COLUMNS), room), self.wishes.dtype)
+        other.wishes[:, : len(kept)] = self.wishes[:, kept]
         other._judged_later = _at_first(self._judged_later[kept], room)
         other._later = int(other._judged_later.sum())
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
-        old, which = np.unique(self.wishes[kept, PLACE], return_inverse=True)
+        old, which = np.unique(self.wishes[PLACE, kept], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
-        other.wishes[: len(kept), PLACE] = np.array(places, self.wishes.dtype)[which]
+        other.wishes[PLACE, : len(kept)] = np.array(places, self.wishes.dtype)[which]
         return other
 
     def _make_room(self) -> None:
         self.numbers = _doubled(self.numbers)
-        self.wishes = _doubled(self.wishes)
+        self.wishes = np.concatenate([self.wishes, np.zeros_like(self.wishes)], axis=1)
         self._judged_later = _doubled(self._judged_later)
         self._alive = _doubled(self._alive)
 
@@ -152,7 +153,7 @@ class Partition:
         later = np.flatnonzero(self._judged_later[slots])
         if not len(later):
             return slots, flags
-        wishes = self.wishes[slots[later]]
+        wishes = self.wishes[:, slots[later]]
         keep = np.ones(len(slots), np.bool_)
         for column, verdicts in self._judged(wishes, question):
             keep[later[verdicts == FAIL]] = False
@@ -161,10 +162,10 @@ class Partition:
 
     def _judged(self, wishes: NDArray[Any], question: Question) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         if self.places.measured:
-            yield PLACE, self.places.measure(wishes[:, PLACE], question.at)
+            yield PLACE, self.places.measure(wishes[PLACE], question.at)
         for column in self._rare:
-            if wishes[:, column].any():
-                yield column, self._judge_rare(column, wishes[:, column], question)
+            if wishes[column].any():
+                yield column, self._judge_rare(column, wishes[column], question)
 
     def _judge_rare(self, column: int, wishes: NDArray[Any], question: Question) -> NDArray[np.uint8]:
         """Each wish that occurs is judged once for the listing; most slots have none."""
@@ -243,7 +244,7 @@ def _with_place(asked: Asked, place: Table, *, checked: bool) -> Asked:
 
 def _at_first(values: NDArray[Any], room: int) -> NDArray[Any]:
     """An array with more room behind the values."""
-    column = np.zeros((room, *values.shape[1:]), values.dtype)
+    column = np.zeros(room, values.dtype)
     column[: len(values)] = values
     return column
 
