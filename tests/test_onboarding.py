@@ -50,6 +50,11 @@ class Person:
     async def status(self) -> dict[str, Any]:
         return dict(checked(await self.api.get("/whatsapp/status")).json())
 
+    async def has_all_delivered(self) -> bool:
+        """Whether the code and the confirmation have arrived, and the api has heard of it."""
+        counts: dict[str, int] = (await self.status())["counts"]
+        return counts.get("delivered", 0) + counts.get("read", 0) >= 2
+
     async def sees(self, state: str) -> dict[str, Any]:
         """Wait until the page says so by itself."""
 
@@ -117,6 +122,9 @@ async def test_not_joined_then_joined_then_proven_then_run_out_then_renewed(pers
     checked(await person.api.post("/whatsapp/verify", json={"code": code.lower()}))
     await person.sees("connected")
     await person.reads("Number linked")
+    await eventually(
+        person.has_all_delivered, within_seconds=20
+    )  # what arrives later would be a later sign of the join
 
     await person.simulator.advance_clock(dt.timedelta(days=3, minutes=1))
     await person.asks_for_a_test()

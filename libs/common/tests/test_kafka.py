@@ -310,7 +310,8 @@ async def test_a_dead_letter_tells_its_origin_and_reason_and_nothing_private(
     assert headers["dlq_topic"].decode() == topics.recipients.name
     assert (int(headers["dlq_partition"]), int(headers["dlq_offset"])) == (bad.partition, bad.offset)
     assert headers["dlq_reason"].startswith(b"recipient.phone: ")
-    assert b"555" not in b"".join(headers.values())
+    told = [text for name, text in headers.items() if name != "dlq_timestamp_ms"]
+    assert b"555" not in b"".join(told)
 
 
 async def test_the_largest_record_that_kafka_takes_can_become_a_dead_letter(
