@@ -1,4 +1,4 @@
-"""Saved searches as the index takes them, read from JSON at a tenth of what their models cost.
+"""Saved searches as the index takes them, read from JSON without making their models.
 
 What a search says of one criterion is validated by its model when it is met first, and remembered. Whatever looks
 unusual is left to the models: they take it or say what is wrong with it.
