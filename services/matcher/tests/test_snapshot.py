@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -17,7 +18,7 @@ from common.events import SubscriptionSaved
 from common.kafka import Publisher, create_topics
 from common.listing import Listing
 from common.search import Search, Subscription
-from common.topics import Topics
+from common.topics import Topic, Topics
 from matcher import partition, snapshot
 from matcher.searches import Searches
 from matcher.snapshot import Mark, Of, Snapshot, Snapshots, UnusableError
@@ -191,18 +192,32 @@ async def test_a_matcher_that_starts_again_reads_what_came_since(
     assert await held_ids(kafka, topics, snapshots) == {1, 2, 3, 4, 99}
 
 
+async def delete(kafka: str, topic: Topic) -> None:
+    """Delete a topic, and wait until the broker has: until then it takes records into the old one, and drops them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.name])
+        async with asyncio.timeout(30):
+            while not await is_unknown(admin, topic):  # noqa: ASYNC110 - a broker sends no event
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def is_unknown(admin: AIOKafkaAdminClient, topic: Topic) -> bool:
+    (described,) = await admin.describe_topics([topic.name])
+    return for_code(described["error_code"]) is UnknownTopicOrPartitionError
+
+
 async def test_a_snapshot_of_a_topic_that_was_made_anew_is_ignored_with_a_warning(
     kafka: str, topics: Topics, publisher: Publisher, tmp_path: Path
 ) -> None:
     snapshots = snapshots_in(tmp_path)
     await publish(publisher, topics, 1, 2, 3)
     await held_ids(kafka, topics, snapshots)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    await admin.delete_topics([topics.subscriptions.name])
-    await admin.close()
-    async with asyncio.timeout(30):
-        await create_topics(kafka, [topics.subscriptions])
+    await delete(kafka, topics.subscriptions)
+    await create_topics(kafka, [topics.subscriptions])
     async with Publisher.connected(kafka, "test") as anew:
         await publish(anew, topics, *range(5, 40))
     with capture_logs() as logs:
