@@ -3,7 +3,6 @@
 import datetime as dt
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from math import floor
 from typing import Any
 from uuid import UUID
@@ -23,7 +22,7 @@ from common.listing import (
     Position,
     SpeseTerm,
 )
-from common.rules import Whereabouts
+from common.rules import Text, Whereabouts
 from common.search import (
     Criterion,
     FloorWish,
@@ -38,17 +37,17 @@ from common.search import (
     SubscriptionStatus,
     UnknownPolicy,
 )
-from matcher import partition, reading, register, verdicts, wanted_places
+from common.text import fold
+from matcher import kernels, partition, reading, register, verdicts, wanted_places
 from matcher.index import Index
-from matcher.kernels import FAIL, Asked, fill_row
-from matcher.kernels import one_by_one as one_by_one_kernel
-from matcher.kernels import through_rows as through_rows_kernel
+from matcher.kernels import FAIL, FLAGGED, OPEN, PASS, fill_row
+from matcher.kernels import ask as ask_kernel
 from matcher.places import ANYWHERE, filed_under
 from matcher.question import COLUMNS, PLACE
 from matcher.reading import SearchReader
 from matcher.register import Filed, Register
-from matcher.verdicts import Bounded, Column, Indexed, Listed, Wish, Wishes, criteria_of
-from matcher.wanted_places import CIRCLE, MIXED, NAMED, POLYGON, PlaceWish, PlaceWishes
+from matcher.verdicts import Bounded, Column, Listed, Phrased, Rare, Wish, Wishes, criteria_of
+from matcher.wanted_places import PlaceWish, PlaceWishes, names_of
 from testkit.factories import MILANO, make_listing, make_search, make_subscription, monthly
 from testkit.matching import index_of
 
@@ -95,7 +94,7 @@ PLACES: tuple[tuple[Any, ...], ...] = (
 
 
 def criteria() -> tuple[Wishes, ...]:
-    return criteria_of(COLUMNS)[0]
+    return criteria_of(COLUMNS)
 
 
 def around(value: int) -> list[Range]:
@@ -224,24 +223,20 @@ def crowd(count: int, **changes: Any) -> list[Subscription]:
 
 
 def test_all_but_the_last_searches_of_a_place_are_looked_for_through_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    words, first_slots, chosen = [], [], []
+    covered, chosen = [], []
 
-    def through_rows(*arguments: Any) -> int:
-        words.append(arguments[3])
-        chosen.append([int(np.bitwise_count(arguments[0][row]).sum()) for row in arguments[1]])
-        return through_rows_kernel(*arguments)
+    def ask(*arguments: Any) -> int:
+        _, _, rows, which, with_rows, *_ = arguments
+        covered.append(with_rows)
+        chosen.append([int(np.bitwise_count(rows[row]).sum()) for row in which])
+        return ask_kernel(*arguments)
 
-    def one_by_one(*arguments: Any) -> int:
-        first_slots.append(arguments[0])
-        return one_by_one_kernel(*arguments)
-
-    monkeypatch.setattr(partition, "through_rows", through_rows)
-    monkeypatch.setattr(partition, "one_by_one", one_by_one)
+    monkeypatch.setattr(partition, "ask", ask)
     subscriptions = crowd(partition.ONE_BY_ONE - 1)
     elsewhere = make_search(places=(InComune(code="058091"),), sources={"casa.it"})  # who asks here for no source
     index = index_of([*subscriptions, make_subscription(subscription_id=UUID(int=9999), search=elsewhere)])
     index.match(make_listing(rooms=4))
-    assert (words, first_slots) == ([], [0])
+    assert (covered, chosen) == ([0], [[]])
     reader = SearchReader(index.criteria)
     for number in range(len(subscriptions), 600):
         rooms = Range(minimum=4 if number % 3 else 3)
@@ -249,11 +244,9 @@ def test_all_but_the_last_searches_of_a_place_are_looked_for_through_rows(monkey
         search = make_search(rooms=rooms, contracts=contracts)
         index.put(reader.filed(make_subscription(subscription_id=UUID(int=number), search=search)))
     index.match(make_listing(rooms=4))
-    assert (words, first_slots[-1]) == ([600 // 64], 600 // 64 * 64)
-    assert chosen[0] == sorted(chosen[0])
-    assert chosen[0][-1] < 576  # a row of all decides nothing
-    assert len(chosen[0]) == 2
-    assert chosen[0] == [sum(number > 254 for number in range(576)), 255 + sum(n % 2 for n in range(255, 576))]
+    assert covered[-1] == 600 // 64 * 64
+    assert chosen[-1][-1] < 576  # a row of all decides nothing
+    assert chosen[-1] == [sum(number > 254 for number in range(576)), 255 + sum(n % 2 for n in range(255, 576))]
 
 
 def test_the_row_that_nobody_asked_for_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,38 +302,68 @@ def test_numbers_of_wishes_that_outgrow_16_bits_are_kept(largest: int, kind: typ
 def test_tables_and_rows_say_what_the_rule_says(criterion: Criterion) -> None:
     column = next(number for number, rule in enumerate(COLUMNS) if rule.criterion is criterion)
     wishes, rule = criteria()[column], COLUMNS[column]
+    assert not isinstance(wishes, Rare)
     field, values = WISHES[criterion]
     for value in values[:3]:
         for policy in UnknownPolicy:
             _wished(wishes, rule, field, value, policy)
-    if not isinstance(wishes, Indexed):
-        return
     for listing in LISTINGS:
-        if isinstance(wishes, Listed):
-            wishes.table(rule.says(listing))
+        wishes.table(rule.says(listing))
     for value in values[3:]:
         for policy in UnknownPolicy:
             number = len(wishes)
             assert _wished(wishes, rule, field, value, policy) == number
     for listing in LISTINGS:
-        _check_rows(wishes, rule.says(listing))
+        _check_table(wishes, rule.says(listing))
 
 
-def _check_rows(wishes: Indexed, said: Any) -> None:
+def _check_table(wishes: Wishes, said: Any) -> None:
     right = [wishes.judge(number, said) for number in range(len(wishes))]
+    table = wishes.table(said)
+    assert table
+    assert table.verdicts.tolist() == right
+    seen = (FAIL in right, FLAGGED in right)
+    assert (table.fails, table.flags) == (seen if not isinstance(wishes, Phrased) else (True, True))
     in_rows, may_fit = _in_rows(wishes, said), np.array(right) != FAIL
     assert not (may_fit & ~in_rows).any()
-    if isinstance(wishes, Listed):
-        table = wishes.table(said)
-        assert table.verdicts.tolist() == right
-        assert (table.fails, table.flags) == (FAIL in right, 2 in right)
-        assert wishes.table(said) is table
+    if wishes.certain_in_rows:
         assert (in_rows == may_fit).all()
 
 
-def _in_rows(wishes: Indexed, said: Any) -> Any:
+def _in_rows(wishes: Wishes, said: Any) -> Any:
     """For each wish, whether a search that has it is in all rows of a listing that says so."""
-    return np.all([wishes.passing(key)[: len(wishes)] != 0 for key in wishes.keys(said)], axis=0)
+    rows = [wishes.passing(key)[: len(wishes)] != 0 for key in wishes.keys(said)]
+    return np.all([np.ones(len(wishes), np.bool_), *rows], axis=0)
+
+
+def test_a_table_of_few_values_is_made_once() -> None:
+    (wishes,) = (each for each in criteria() if each.rule.criterion is Criterion.ROOMS)
+    assert isinstance(wishes, Listed)
+    wishes.number(Wish(Range(minimum=3), UnknownPolicy.FAIL))
+    said = wishes.rule.says(make_listing(rooms=2))
+    assert wishes.table(said) is wishes.table(said)
+
+
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize("criterion", [Criterion.KEYWORDS_WANTED, Criterion.KEYWORDS_UNWANTED])
+def test_phrases_are_judged_by_how_many_of_them_stand_in_a_text(criterion: Criterion, described: bool) -> None:
+    """Phrases begin alike, hold one another, come twice, and stand in a text in part."""
+    (wishes,) = (each for each in criteria() if each.rule.criterion is criterion)
+    phrases = [fold(each) for each in ("box", "box auto", "posto auto", "auto", "posto", "vista")]
+    drawn = [(one, *more) for one in phrases for more in ((), (phrases[0],), (phrases[1], phrases[2]))]
+    for asked in drawn:
+        for policy in UnknownPolicy:
+            wishes.number(Wish(asked, policy))
+    for said in (
+        "",
+        "box",
+        "un box auto",
+        "posto auto e box",
+        "auto box posto",
+        "auto posto box auto posto auto",
+        "mare",
+    ):
+        _check_table(wishes, Text(fold(said), described))
 
 
 def _wished(wishes: Any, rule: Any, field: str, value: Any, policy: UnknownPolicy) -> int:
@@ -365,11 +388,6 @@ def test_rows_of_amounts_leave_out_what_lies_a_step_away() -> None:
 
 
 # Places
-
-
-def whereabouts(position: Position | None) -> Whereabouts:
-    said: Whereabouts = COLUMNS[PLACE].says(make_listing(position=position))
-    return said
 
 
 def test_circles_and_polygons_are_measured_as_the_rule_measures_them() -> None:
@@ -406,35 +424,68 @@ def test_a_point_at_the_very_edge_of_a_circle_is_judged_by_the_rule() -> None:
 
 
 def _agree(places: Sequence[tuple[Any, ...]], here: Position) -> None:
-    wishes = [PlaceWish.of(each, policy) for each in places for policy in (UnknownPolicy.FAIL, UnknownPolicy.FLAG)]
-    for at in (whereabouts(here), whereabouts(None)):
-        partitions = (PlaceWishes(), PlaceWishes())
-        numbers = [partitions[0].number(wish) for wish in wishes]
-        moved = [partitions[1].taken_from(partitions[0], number) for number in reversed(numbers)]
-        for held, of in ((partitions[0], numbers), (partitions[1], moved[::-1])):
-            assert held.measure(np.array(of), at).tolist() == [wish.judge(at) for wish in wishes]
-            assert held.table(at).verdicts.tolist() == [1] * len(held)
-            assert held.table(at) is held.table(at)
-
-
-def test_the_kind_of_a_place_says_how_it_is_measured() -> None:
-    circle, polygon, comune = InCircle(centre=HERE, radius_m=100), square(45.0, 9.0, 0.1), InComune(code=MILANO)
-    fail, flag = UnknownPolicy.FAIL, UnknownPolicy.FLAG
-    kinds: list[tuple[tuple[Any, ...], UnknownPolicy, int]] = [
-        ((circle,), fail, CIRCLE),
-        ((circle,), flag, MIXED),
-        ((polygon,), fail, POLYGON),
-        ((polygon,), flag, MIXED),
-        ((circle, comune), fail, MIXED),
-        ((comune, comune), flag, NAMED),
+    """Of one search for each place and policy, in two orders, the index finds those that the rule lets pass."""
+    wanted = [
+        make_search(places=each, unknown={Criterion.PLACE: policy})
+        for each in places
+        for policy in (UnknownPolicy.FAIL, UnknownPolicy.FLAG)
     ]
-    for places, policy, kind in kinds:
-        wish, wishes = PlaceWish.of(places, policy), PlaceWishes()
-        assert wish.kind == kind
+    saved = [make_subscription(subscription_id=UUID(int=number), search=each) for number, each in enumerate(wanted)]
+    for index in (index_of(saved), index_of(reversed(saved))):
+        for listing in (make_listing(position=here), make_listing(position=None)):
+            verdicts = [judged(search, listing) for search in wanted]
+            right = {number: flagged for number, flagged in enumerate(verdicts) if flagged is not None}
+            assert found(index, listing) == right
+
+
+@pytest.mark.parametrize("policy", UnknownPolicy)
+def test_tables_of_places_say_what_the_rule_says_and_leave_shapes_open(policy: UnknownPolicy) -> None:
+    wanted = [
+        PlaceWish.of(places, policy) for places in (*PLACES[7:], (InComune(code=MILANO, zones=("Loreto", "Brera")),))
+    ]
+    wishes = PlaceWishes()
+    for half in (wanted[: len(wanted) // 2], wanted):
+        numbers = [wishes.number(wish) for wish in half]
+        for listing in LISTINGS:
+            at: Whereabouts = COLUMNS[PLACE].says(listing)
+            known = wishes.known(names_of(at))
+            assert wishes.known(names_of(at)) is known
+            right = [_left_open(wish, at) for wish in half]
+            assert known.table[numbers].tolist() == right
+            everything = known.table.tolist()
+            assert (known.fails, known.flags) == (FAIL in everything, FLAGGED in everything or OPEN in everything)
+            assert [wishes.judge(number, at) for number in numbers] == [wish.judge(at) for wish in half]
+
+
+def _left_open(wish: PlaceWish, at: Whereabouts) -> int:
+    certain = PlaceWish(
+        tuple(part for part in wish.parts if not hasattr(part, "centre") and not hasattr(part, "ring")),
+        UnknownPolicy.FAIL,
+        (),
+    )
+    passes = bool(certain.parts) and certain.judge(at) == PASS
+    return OPEN if at.position and not wish.is_named and not passes else wish.judge(at)
+
+
+def test_named_places_are_kept_once_and_shapes_each_time() -> None:
+    circle, polygon, comune = InCircle(centre=HERE, radius_m=100), square(45.0, 9.0, 0.1), InComune(code=MILANO)
+    cases: list[tuple[tuple[Any, ...], bool]] = [
+        ((circle,), False),
+        ((polygon,), False),
+        ((circle, comune), False),
+        ((comune, comune), True),
+    ]
+    for places, is_named in cases:
+        wish, wishes = PlaceWish.of(places, UnknownPolicy.FAIL), PlaceWishes()
+        assert wish.is_named is is_named
         assert wishes.number(wish) == 0
-        assert wishes.measured is (kind != NAMED)
-        assert wishes.is_measured(0) is (kind != NAMED)
-        assert wishes.number(wish) == (0 if kind in {NAMED, MIXED} else 1)
+        assert wishes.number(wish) == (0 if is_named else 1)
+
+
+def test_a_comune_with_several_zones_is_as_good_as_the_best_of_them() -> None:
+    zones = ("Loreto", "Brera", "Isola")
+    wish = PlaceWish.of((InComune(code=MILANO, zones=zones), InProvince(code="RM")), UnknownPolicy.FLAG)
+    assert wish.parts == (*(InComune(code=MILANO, zones=(zone,)) for zone in zones), InProvince(code="RM"))
 
 
 @pytest.mark.parametrize(("level", "side"), [(0, 0.1), (1, 0.4), (2, 1.6), (3, 6.4)])
@@ -508,7 +559,7 @@ def test_a_register_finds_what_was_entered_and_nothing_else(monkeypatch: pytest.
 def filed(key: bytes, name: bytes, **changes: Any) -> Filed:
     subscription = make_subscription(subscription_id=UUID(bytes=key))
     plain = _PLAIN.setdefault("one", SearchReader(Index().criteria).filed(subscription))
-    return replace(plain, subscription_id=key, name=name, **changes)
+    return plain._replace(subscription_id=key, name=name, **changes)
 
 
 _PLAIN: dict[str, Filed] = {}
@@ -555,9 +606,9 @@ def test_bytes_used_are_those_of_all_columns() -> None:
                 return int(thing.nbytes)
             case bytearray():
                 return len(thing)
-            case list():
+            case list() | tuple():
                 return sum(map(held, thing))
-            case partition.Partition() | PlaceWishes() | Column() | Register() | Index():
+            case partition.Partition() | partition.Found() | PlaceWishes() | Column() | Register() | Index():
                 return sum(held(value) for name, value in vars(thing).items() if name not in _SHARED)
             case _ if type(thing).__module__ in {"matcher.register", "matcher.index"}:
                 return sum(map(held, vars(thing).values()))
@@ -566,7 +617,7 @@ def test_bytes_used_are_those_of_all_columns() -> None:
     assert index.bytes_used == held(index)
 
 
-_SHARED = {"criteria", "_wanted", "_found"}
+_SHARED = {"criteria", "_wanted", "_columns"}
 
 
 # Kernels, as plain arrays
@@ -576,25 +627,10 @@ _SHARED = {"criteria", "_wanted", "_found"}
 def test_every_bit_of_a_row_is_found(above: int) -> None:
     for bit in range(64):
         word = (above << bit | 1 << bit) & (2**64 - 1)
-        slots, flags = np.zeros(70, np.int32), np.zeros(70, np.uint32)
-        empty = np.zeros(0, np.int32)
-        row = np.array([[0, word]], np.uint64)
+        rows = np.array([[0, word]], np.uint64)
         alive = np.array([2**64 - 1] * 2, np.uint64)
-        wishes, nothing = np.zeros((1, 128), np.uint16), np.zeros(1, np.uint8)
-        bound = np.zeros((1, 1))
-        asked = Asked(
-            checked=empty,
-            place=nothing,
-            tables=nothing,
-            starts=np.zeros(1, np.int64),
-            low=bound,
-            high=bound,
-            terms=bound.astype(np.int8),
-            unknown=bound.astype(np.uint8),
-            value_low=bound,
-            value_high=bound,
-        )
-        count = through_rows_kernel(row, np.array([0], np.int32), alive, 2, wishes, asked, slots, flags)
+        slots = np.zeros(70, np.int32)
+        count = kernels._through_rows(rows, np.array([0], np.int32), alive, 2, slots, 0)
         assert slots[:count].tolist() == [64 + each for each in range(64) if word >> each & 1]
 
 

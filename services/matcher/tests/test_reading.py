@@ -16,6 +16,7 @@ from matcher.index import Index
 from matcher.question import COLUMNS, PLACE
 from matcher.reading import FIELD_OF, SearchReader
 from matcher.register import Filed
+from matcher.wanted_places import PlaceWish
 from testkit.factories import make_subscription
 from testkit.strategies import listings, searches_near
 
@@ -53,7 +54,7 @@ def test_what_is_read_at_once_is_what_the_model_holds(subscription: Subscription
     assert {each for bit, each in enumerate(Alert) if filed.alerts >> bit & 1} == subscription.alerts
     assert filed.price_drop == (subscription.price_drop.percent, subscription.price_drop.cents)
     assert filed.name == to_json(subscription.name)
-    assert filed.place.places == subscription.search.places
+    assert filed.place.parts == PlaceWish.of(subscription.search.places, filed.place.policy).parts
     for column, wish in enumerate(filed.wishes):
         rule, wished = COLUMNS[column], criteria[column].wishes[wish]
         if column != PLACE:

@@ -45,7 +45,7 @@ from common.search import (
     Search,
     UnknownPolicy,
 )
-from common.text import Folded, contains_phrase, fold, fold_keyword, fold_phrase, joined
+from common.text import Folded, contains_phrase, fold, fold_all, fold_keyword, fold_phrase
 
 _T = TypeVar("_T", bound=Hashable)
 _Asked = TypeVar("_Asked", bound=Hashable)
@@ -427,9 +427,13 @@ class Text(NamedTuple):
     def of(cls, listing: Listing) -> "Text":
         return cls(_folded_text(listing.title, listing.description), bool(listing.description))
 
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        return _vocabulary(self.words)
+
     def holds(self, phrase: Folded) -> bool:
         """Whether the phrase stands in it; most do not, and their first word tells."""
-        return phrase.partition(" ")[0] in _vocabulary(self.words) and contains_phrase(self.words, phrase)
+        return phrase.partition(" ")[0] in self.vocabulary and contains_phrase(self.words, phrase)
 
 
 def _judge_wanted(phrases: tuple[Folded, ...], text: Text) -> Finding:
@@ -451,8 +455,7 @@ def _phrases(keywords: tuple[str, ...]) -> tuple[Folded, ...] | None:
 
 @lru_cache(maxsize=512)  # one listing meets many searches in a row
 def _folded_text(title: str, description: str) -> Folded:
-    # A phrase does not run from one into the other; hyphenated words are there in both ways of writing them.
-    return Folded(f"{fold(title)} | {fold(description)} | {joined(f'{title} {description}')}")
+    return fold_all(title, description)
 
 
 @lru_cache(maxsize=512)

@@ -9,6 +9,7 @@ Folded = NewType("Folded", str)
 """Words in lower case without accents, one blank between them: `È all'ultimo piano!` is `e all ultimo piano`."""
 
 _WORD = re.compile(r"[^\W_]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _HYPHENATED = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
 
 _MEANT: Final = {
@@ -33,21 +34,42 @@ _LEFT: Final = _Left()
 
 def fold(text: str) -> Folded:
     """The words of a text. An apostrophe ends a word, so that an elided article stands alone: `dell orto`."""
-    return Folded(" ".join(_WORD.findall(_plain(text))))
+    return _words(_plain(text))
 
 
-def joined(text: str) -> Folded:
-    """The hyphenated words of a text, written as one: `wifi` for `wi-fi`. Ranges of numbers are none: `2-3 locali`."""
-    return Folded(" ".join(word.replace("-", "") for word in _HYPHENATED.findall(_plain(text))))
+def fold_all(*texts: str) -> Folded:
+    """The words of all texts, with bars between, so that no phrase runs from one into the other.
+
+    Hyphenated words are there in both ways of writing them: `wi fi`, and `wifi` behind the last bar.
+    """
+    plain = [_plain(text) for text in texts]
+    return Folded(" | ".join([*map(_words, plain), _joined(" ".join(plain))]))
+
+
+def _words(plain: str) -> Folded:
+    return Folded(" ".join(_WORD.findall(plain)))
+
+
+def _joined(plain: str) -> str:
+    """The hyphenated words, each written as one. Ranges of numbers are none: `2-3 locali`."""
+    hyphenated = " ".join(chunk for chunk in plain.split() if "-" in chunk)
+    return " ".join(word.replace("-", "") for word in _HYPHENATED.findall(hyphenated))
 
 
 def _plain(text: str) -> str:
     """Small letters without accents; what cannot be seen (soft hyphens, joiners, marks of direction) is not there."""
     lowered = text.casefold()
-    if lowered.isascii():
-        return lowered
+    return lowered if lowered.isascii() else _NOT_ASCII.sub(_plainer, lowered)
+
+
+def _plainer(found: re.Match[str]) -> str:
+    return _without_accents(found[0])
+
+
+@lru_cache(maxsize=65_536)
+def _without_accents(characters: str) -> str:
     # Once more in small letters: those of mathematical alphabets, in which titles shout, are decomposed first.
-    decomposed = unicodedata.normalize("NFKD", lowered.translate(_MEANT)).casefold()
+    decomposed = unicodedata.normalize("NFKD", characters.translate(_MEANT)).casefold()
     return decomposed.translate(_LEFT)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from common.listing import Listing, Rent
 from common.search import InComune, Range, RentLimit, Search, Subscription
 from matcher.index import Index
+from matcher.kernels import FREE, enter_keys
 from matcher.partition import ONE_BY_ONE
 from matcher.reading import SearchReader
 
@@ -19,7 +20,13 @@ _ROMA = "058091"
 def compile_kernels() -> None:
     """Match a listing with more searches than are looked at one by one, with short and with long numbers of wishes."""
     listing = Listing(
-        listing_id="kernels:1", version=1, source="kernels", comune=_ROMA, rent=Rent(amount_cents=1000_00), area_m2=50
+        listing_id="kernels:1",
+        version=1,
+        source="kernels",
+        comune=_ROMA,
+        rent=Rent(amount_cents=1000_00),
+        area_m2=50,
+        description="balcone",
     )
     index = Index()
     reader = SearchReader(index.criteria)
@@ -30,11 +37,16 @@ def compile_kernels() -> None:
         partition.wishes = partition.wishes.astype(np.uint32)
     index.match(listing)
     index.remove(UUID(int=0).bytes)
+    enter_keys(np.full(2, FREE, np.int32), np.zeros((1, 2), np.uint64), np.zeros(1, np.int64))
 
 
 def _subscription(number: int) -> Subscription:
-    limit = RentLimit(maximum_cents=50_00 * (number % 40 + 1))
-    search = Search(places=(InComune(code=_ROMA),), rent=limit, area_m2=Range(minimum=20))
+    search = Search(
+        places=(InComune(code=_ROMA),),
+        rent=RentLimit(maximum_cents=50_00 * (number % 40 + 1)),
+        area_m2=Range(minimum=20),
+        keywords_wanted=("balcone",),
+    )
     return Subscription(
         subscription_id=UUID(int=number), user_id=UUID(int=number), revision=1, name="kernels", search=search
     )

@@ -4,7 +4,7 @@ An optimisation of `common.explain.match` and nothing else: what a wish means is
 (`verdicts`), and remembered. Searches lie in partitions by where they look (`places`).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Index:
     """The searches. One writer, and nobody reads meanwhile."""
 
     def __init__(self) -> None:
-        self.criteria, self._limits = criteria_of(COLUMNS)
+        self.criteria = criteria_of(COLUMNS)
         self.register = Register()
         self.partitions: list[Partition] = []
         self._partition_of: dict[Hashable, int] = {}
@@ -49,7 +49,8 @@ class Index:
     @property
     def bytes_used(self) -> int:
         """By the columns and rows of all searches; what is shared by many is not counted."""
-        return self.register.bytes_used + self._slots.bytes_used + sum(each.bytes_used for each in self.partitions)
+        columns = self.register.bytes_used + self._slots.bytes_used + self._found.bytes_used
+        return columns + sum(each.bytes_used for each in self.partitions)
 
     # Coming and going
 
@@ -104,25 +105,13 @@ class Index:
         """The searches that match a listing: `common.explain.match` is true of them and of no other one."""
         if not listing.active:
             return NO_MATCHES
-        question = Question.of(listing, self.criteria, self._limits)
-        asked = [self._partition_of[key] for key in looked_up(question.at) if key in self._partition_of]
-        answers = [self.partitions[place].ask(question, self._found) for place in asked]
-        match [answer for answer in answers if len(answer[0])]:
-            case []:
-                return NO_MATCHES
-            case [(numbers, flags)]:
-                return Matches(numbers, flags << _FIRST_COLUMN)
-            case several:
-                return self._joined(several)
-
-    def _joined(self, answers: Sequence[tuple[NDArray[np.int32], NDArray[np.uint32]]]) -> Matches:
-        """One answer of several; a search that looks in several places is met more than once."""
-        numbers = np.concatenate([numbers for numbers, _ in answers])
-        flags = np.concatenate([flags for _, flags in answers]) << _FIRST_COLUMN
-        if self._slots.several:
-            numbers, first = np.unique(numbers, return_index=True)
-            flags = flags[first]
-        return Matches(numbers, flags)
+        question = Question.of(listing, self.criteria)
+        for key in looked_up(question.at):
+            place = self._partition_of.get(key)
+            if place is not None:
+                self.partitions[place].ask(question, self._found, self.register.end)
+        numbers, flags = self._found.taken()
+        return Matches(numbers, flags << _FIRST_COLUMN)
 
 
 _FIRST_COLUMN: Final = np.uint32(list(Criterion).index(COLUMNS[0].criterion))

@@ -6,16 +6,16 @@ them; searches that came since are looked at one by one, until they are many.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.rules import Whereabouts
-from matcher.kernels import FAIL, FLAGGED, PASS, Asked, fill_row, one_by_one, through_rows
+from common.listing import Position
+from matcher.kernels import FAIL, FLAGGED, MEASURED_BIT, OPEN_BIT, Answer, At, Held, ask, fill_row
 from matcher.question import COLUMNS, PLACE, Question, Row
-from matcher.verdicts import Indexed, Rare, Table, Wishes
-from matcher.wanted_places import PlaceWish, PlaceWishes
+from matcher.verdicts import Wishes
+from matcher.wanted_places import Names, PlaceWish, PlaceWishes, names_of
 
 ONE_BY_ONE: Final = 256
 """So many searches are looked at without rows: fewer are not worth their rows."""
@@ -29,17 +29,42 @@ LARGEST_SHORT: Final = 2**16 - 1
 WORD: Final = 64
 """Bits."""
 
+FIRST_ROOM: Final = 4
+"""Slots: in most places few people search."""
+
 
 class Found:
-    """What is found in one partition after the other: slots and their flagged columns as bits."""
+    """What is found in one partition after the other, each search once."""
 
     def __init__(self) -> None:
-        self.slots: NDArray[np.int32] = np.zeros(0, np.int32)
-        self.flags: NDArray[np.uint32] = np.zeros(0, np.uint32)
+        self.count = 0
+        self._answer = Answer(
+            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.bool_)
+        )
 
-    def make_room(self, room: int) -> None:
-        if len(self.slots) < room:
-            self.slots, self.flags = np.zeros(2 * room, np.int32), np.zeros(2 * room, np.uint32)
+    def __reduce__(self) -> tuple[type["Found"], tuple[()]]:
+        return Found, ()
+
+    @property
+    def bytes_used(self) -> int:
+        return sum(column.nbytes for column in self._answer)
+
+    def answer(self, size: int, end: int) -> Answer:
+        """Where to write, with room for `size` more, all of which have numbers below `end`."""
+        slots, numbers, flags, seen = self._answer
+        if len(slots) < self.count + size:
+            slots, numbers, flags = (_at_first(column, 2 * (self.count + size)) for column in (slots, numbers, flags))
+        if len(seen) < end:
+            seen = _at_first(seen, 2 * end)
+        self._answer = Answer(slots, numbers, flags, seen)
+        return self._answer
+
+    def taken(self) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+        """The numbers of the searches found, and their flagged columns as bits; there is nothing then."""
+        numbers, flags = self._answer.numbers[: self.count].copy(), self._answer.flags[: self.count].copy()
+        self._answer.seen[numbers] = False
+        self.count = 0
+        return numbers, flags
 
 
 class Partition:
@@ -47,16 +72,15 @@ class Partition:
 
     def __init__(self, wanted: Sequence[Wishes]) -> None:
         self._wanted = wanted
-        self._rare = [column for column, wishes in enumerate(wanted) if isinstance(wishes, Rare) and column != PLACE]
+        self._seldom = [column for column, wishes in enumerate(wanted) if wishes.seldom and column != PLACE]
         self.places = PlaceWishes()
         self.size = 0
         self.left = 0
-        self.numbers: NDArray[np.int32] = np.zeros(WORD, np.int32)
-        self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), WORD), np.uint16)
-        self._judged_later: NDArray[np.bool_] = np.zeros(WORD, np.bool_)
-        self._later = 0
+        self.numbers: NDArray[np.int32] = np.zeros(FIRST_ROOM, np.int32)
+        self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), FIRST_ROOM), np.uint16)
+        self._wants_seldom: NDArray[np.bool_] = np.zeros(FIRST_ROOM, np.bool_)
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
-        self._rows: NDArray[np.uint64] = np.zeros((8, 1), np.uint64)
+        self._rows: NDArray[np.uint64] = np.zeros((1, 1), np.uint64)
         self._row_of: dict[Row, int] = {}
         self._counts: list[int] = []
         self._covered = 0
@@ -66,7 +90,7 @@ class Partition:
 
     @property
     def bytes_used(self) -> int:
-        columns = (self.numbers, self.wishes, self._judged_later, self._alive, self._rows)
+        columns = (self.numbers, self.wishes, self._wants_seldom, self._alive, self._rows)
         return sum(column.nbytes for column in columns) + self.places.bytes_used
 
     # Coming and going
@@ -81,16 +105,13 @@ class Partition:
         self.numbers[slot] = number
         self.wishes[:, slot] = wishes
         self.wishes[PLACE, slot] = place
-        later = self.places.is_measured(place) or any(wishes[column] for column in self._rare)
-        self._judged_later[slot] = later
-        self._later += later
+        self._wants_seldom[slot] = any([wishes[column] for column in self._seldom])  # noqa: C419 - it is quicker than a generator
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
         return slot
 
     def remove(self, slot: int) -> None:
         self._alive[slot // WORD] &= ~np.uint64(1 << slot % WORD)
-        self._later -= int(self._judged_later[slot])
         self.left += 1
 
     @property
@@ -106,8 +127,7 @@ class Partition:
         other.numbers = _at_first(self.numbers[kept], room)
         other.wishes = np.zeros((len(COLUMNS), room), self.wishes.dtype)
         other.wishes[:, : len(kept)] = self.wishes[:, kept]
-        other._judged_later = _at_first(self._judged_later[kept], room)
-        other._later = int(other._judged_later.sum())
+        other._wants_seldom = _at_first(self._wants_seldom[kept], room)
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
         old, which = np.unique(self.wishes[PLACE, kept], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
@@ -117,67 +137,71 @@ class Partition:
     def _make_room(self) -> None:
         self.numbers = _doubled(self.numbers)
         self.wishes = np.concatenate([self.wishes, np.zeros_like(self.wishes)], axis=1)
-        self._judged_later = _doubled(self._judged_later)
-        self._alive = _doubled(self._alive)
+        self._wants_seldom = _doubled(self._wants_seldom)
+        if len(self.numbers) > WORD * len(self._alive):
+            self._alive = _doubled(self._alive)
 
     # Asking
 
-    def ask(self, question: Question, found: Found) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
-        """The numbers of the searches that a listing matches, each once, and their flagged columns as bits."""
-        place = self.places.table(question.at)
-        found.make_room(self.size)
+    def ask(self, question: Question, found: Found, end: int) -> None:
+        """Find the searches that a listing matches and that were not found before; their numbers are below `end`."""
+        names = names_of(question.at)
+        place = self.places.known(names)
         self._cover()
-        count = 0
-        if self._covered:
-            rows = question.rows
-            if place.fails:
-                rows = ((PLACE, question.at._replace(position=None)), *rows)
-            chosen = self._chosen(rows)  # which may make rows
-            words = self._covered // WORD
-            asked = _with_place(question.after_rows, place, checked=place.flags)
-            count = through_rows(self._rows, chosen, self._alive, words, self.wishes, asked, found.slots, found.flags)
-        if self._covered < self.size:
-            asked = _with_place(question.without_rows, place, checked=place.fails or place.flags)
-            count = one_by_one(
-                self._covered, self.size, self._alive, self.wishes, asked, found.slots, found.flags, count
-            )
-        slots, flags = found.slots[:count], found.flags[:count].copy()
-        if self._later and count:
-            slots, flags = self._judge_later(slots, flags, question)
-        return self.numbers[slots], flags
+        rows = ((PLACE, names), *question.rows) if place.fails else question.rows
+        chosen = self._chosen(rows) if self._covered else _NONE  # which may make rows
+        at, before, answer = question.at.position or _NOWHERE, found.count, found.answer(self.size, end)
+        found.count = ask(
+            Held(self._alive, self.wishes, self._wants_seldom, self.numbers),
+            self.size,
+            self._rows,
+            chosen,
+            self._covered,
+            self.places.columns,
+            At(place.table, place.findings, at.latitude, at.longitude),
+            (not place.flags, not (place.fails or place.flags)),
+            question.asked,
+            answer,
+            before,
+        )
+        if (answer.flags[before : found.count] >= OPEN_BIT).any():
+            found.count = self._settle(question, answer, before, found.count)
 
-    def _judge_later(
-        self, slots: NDArray[np.int32], flags: NDArray[np.uint32], question: Question
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
-        """Measure places, and judge what few searches ask for."""
-        later = np.flatnonzero(self._judged_later[slots])
-        if not len(later):
-            return slots, flags
-        wishes = self.wishes[:, slots[later]]
-        keep = np.ones(len(slots), np.bool_)
-        for column, verdicts in self._judged(wishes, question):
-            keep[later[verdicts == FAIL]] = False
-            flags[later[verdicts == FLAGGED]] |= np.uint32(1 << column)
-        return slots[keep], flags[keep]
+    def _settle(self, question: Question, answer: Answer, first: int, end: int) -> int:
+        """Ask the rules about the open ones, and close up where they refuse; how many are left."""
+        kept = first
+        for place in range(first, end):
+            flags = int(answer.flags[place])
+            if flags & OPEN_BIT:
+                settled = self._judged(int(answer.slots[place]), question, at_an_edge=bool(flags & MEASURED_BIT))
+                if settled is None:
+                    answer.seen[answer.numbers[place]] = False
+                    continue
+                flags = flags & ~(OPEN_BIT | MEASURED_BIT) | settled
+            answer.slots[kept], answer.numbers[kept] = answer.slots[place], answer.numbers[place]
+            answer.flags[kept] = flags
+            kept += 1
+        return kept
 
-    def _judged(self, wishes: NDArray[Any], question: Question) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        if self.places.measured:
-            yield PLACE, self.places.measure(wishes[PLACE], question.at)
-        for column in self._rare:
-            if wishes[column].any():
-                yield column, self._judge_rare(column, wishes[column], question)
+    def _judged(self, slot: int, question: Question, *, at_an_edge: bool) -> int | None:
+        """The flagged columns of a search as bits, of those that kernels cannot judge; None where one fails."""
+        flags = 0
+        for column, verdict in self._judged_columns(slot, question, at_an_edge=at_an_edge):
+            if verdict == FAIL:
+                return None
+            if verdict == FLAGGED:
+                flags |= 1 << column
+        return flags
 
-    def _judge_rare(self, column: int, wishes: NDArray[Any], question: Question) -> NDArray[np.uint8]:
-        """Each wish that occurs is judged once for the listing; most slots have none."""
-        wanted, said, judged = self._wanted[column], question.said[column], question.judged
-        verdicts = np.full(len(wishes), PASS, np.uint8)
-        where = np.flatnonzero(wishes)
-        for place, wish in zip(where.tolist(), wishes[where].tolist(), strict=True):
-            verdict = judged.get((column, wish))
-            if verdict is None:
-                verdict = judged[column, wish] = wanted.judge(wish, said)
-            verdicts[place] = verdict
-        return verdicts
+    def _judged_columns(self, slot: int, question: Question, *, at_an_edge: bool) -> Iterator[tuple[int, int]]:
+        if at_an_edge:
+            yield PLACE, self.places.judge(int(self.wishes[PLACE, slot]), question.at)
+        for column in question.untold:
+            wish = int(self.wishes[column, slot])
+            if wish and (column, wish) not in question.judged:
+                question.judged[column, wish] = self._wanted[column].judge(wish, question.said[column])
+            if wish:
+                yield column, question.judged[column, wish]
 
     # Rows
 
@@ -224,22 +248,14 @@ class Partition:
 
     def _fill(self, row: Row, number: int, first: int, end: int) -> None:
         column, key = row
-        if column == PLACE:
-            assert isinstance(key, Whereabouts)
-            passing = self.places.table(key).verdicts
-        else:
-            wanted = self._wanted[column]
-            assert isinstance(wanted, Indexed)
-            passing = wanted.passing(key).view(np.uint8)
+        wanted = self._wanted[column]
+        passing = self.places.known(cast("Names", key)).table if column == PLACE else wanted.passing(key)
         self._counts[number] += fill_row(self._rows[number], first, end, self.wishes, column, passing)
 
 
-_PLACE: Final = np.array([PLACE], np.int32)
-
-
-def _with_place(asked: Asked, place: Table, *, checked: bool) -> Asked:
-    columns = np.append(_PLACE, asked.checked) if checked else asked.checked
-    return asked._replace(checked=columns, place=place.verdicts)
+_NONE: Final[NDArray[np.int32]] = np.zeros(0, np.int32)
+_NOWHERE: Final = Position(latitude=0, longitude=0)
+"""Nothing is measured from there."""
 
 
 def _at_first(values: NDArray[Any], room: int) -> NDArray[Any]:

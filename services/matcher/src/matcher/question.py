@@ -8,8 +8,8 @@ import numpy as np
 
 from common.listing import Listing
 from common.rules import RULES, Whereabouts
-from matcher.kernels import Asked
-from matcher.verdicts import TERMS, Bounded, Limits, Listed, Wishes
+from matcher.kernels import IN_NO_TABLE, Asked, Verdicts
+from matcher.verdicts import Wishes
 
 PLACE: Final = 0
 """The column of places, which each partition judges by itself."""
@@ -24,58 +24,68 @@ Row = tuple[int, Hashable]
 @dataclass(frozen=True)
 class Question:
     at: Whereabouts
-    said: tuple[Any, ...]
+    said: dict[int, Any]
+    """What the listing says, by column, where there are wishes for it."""
     rows: tuple[Row, ...]
-    after_rows: Asked
-    """What is not certain of a search that is in all rows, or flagged; without the place."""
-    without_rows: Asked
-    """What is not certain of any search, or flagged; without the place."""
+    asked: Asked
+    untold: tuple[int, ...]
+    """Columns that are in no table."""
     judged: dict[tuple[int, int], int]
-    """Verdicts of rare wishes, by column and number: several partitions ask for the same."""
+    """What the rules said of wishes for these, by column and number: several partitions ask for the same."""
 
     @classmethod
-    def of(cls, listing: Listing, wanted: Sequence[Wishes], limits: Limits) -> "Question":
-        said = tuple(rule.says(listing) for rule in COLUMNS)
-        rows: list[Row] = []
-        after_rows, without_rows, tables = [], [], []
-        starts, start = np.zeros(len(COLUMNS), np.int64), 0
-        spans = np.zeros((2, len(limits.low), TERMS))
-        for column, wishes in enumerate(wanted):
-            match wishes:
-                case _ if column == PLACE or len(wishes) == 1:
-                    pass
-                case Bounded():
-                    rows += [(column, key) for key in wishes.keys(said[column])]
-                    spans[:, wishes.which] = wishes.span(said[column])
-                    starts[column] = -1 - wishes.which
-                    after_rows.append(column)
-                    without_rows.append(column)
-                case Listed():
-                    table = wishes.table(said[column])
-                    if table.fails:
-                        rows += [(column, key) for key in wishes.keys(said[column])]
-                    if table.flags:
-                        after_rows.append(column)
-                    if table.fails or table.flags:
-                        without_rows.append(column)
-                        starts[column] = start
-                        tables.append(table.verdicts)
-                        start += len(table.verdicts)
-                case _:
-                    pass
-        asked = Asked(
-            checked=np.array(after_rows, np.int32),
-            place=_NOTHING,
-            tables=np.concatenate(tables) if tables else _NOTHING,
-            starts=starts,
-            low=limits.low,
-            high=limits.high,
-            terms=limits.terms,
-            unknown=limits.unknown,
-            value_low=spans[0],
-            value_high=spans[1],
+    def of(cls, listing: Listing, wanted: Sequence[Wishes]) -> "Question":
+        asking = _Asking()
+        said = {
+            column: COLUMNS[column].says(listing)
+            for column, wishes in enumerate(wanted)
+            if column == PLACE or len(wishes) > 1
+        }
+        for column, says in said.items():
+            if column != PLACE:
+                asking.about(column, wanted[column], says)
+        return cls(said[PLACE], said, tuple(asking.rows), asking.asked(), tuple(asking.untold), {})
+
+
+class _Asking:
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.untold: list[int] = []
+        self._after_rows: list[int] = []
+        self._without_rows: list[int] = []
+        self._seldom: list[int] = []
+        self._tables: list[Verdicts] = [_NOTHING]
+        self._end = 0
+        self._starts = [IN_NO_TABLE] * len(COLUMNS)
+
+    def about(self, column: int, wishes: Wishes, said: Any) -> None:  # noqa: ANN401 - what the rule reads
+        table = wishes.table(said)
+        if table is None:
+            self.untold.append(column)
+        elif table.fails or table.flags:
+            self._starts[column] = self._end
+            self._tables.append(table.verdicts)
+            self._end += len(table.verdicts)
+        else:
+            return
+        if wishes.seldom:
+            self._seldom.append(column)
+            return
+        self._without_rows.append(column)
+        if table is None or table.flags or not wishes.certain_in_rows:
+            self._after_rows.append(column)
+        if table and table.fails:
+            self.rows += [(column, key) for key in wishes.keys(said)]
+
+    def asked(self) -> Asked:
+        return Asked(
+            after_rows=np.array(self._after_rows + self._seldom, np.int32),
+            often_after_rows=len(self._after_rows),
+            without_rows=np.array(self._without_rows + self._seldom, np.int32),
+            often_without_rows=len(self._without_rows),
+            tables=np.concatenate(self._tables),
+            starts=np.array(self._starts, np.int32),
         )
-        return cls(said[PLACE], said, tuple(rows), asked, asked._replace(checked=np.array(without_rows, np.int32)), {})
 
 
-_NOTHING: Final = np.zeros(1, np.uint8)
+_NOTHING: Final = np.zeros(0, np.uint8)

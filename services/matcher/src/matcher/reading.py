@@ -16,7 +16,7 @@ from common.search import Alert, Criterion, PriceDrop, Search, Subscription, Sub
 from matcher.question import COLUMNS, PLACE
 from matcher.register import Filed
 from matcher.verdicts import Wish, Wishes
-from matcher.wanted_places import NAMED, PlaceWish
+from matcher.wanted_places import PlaceWish
 
 FIELD_OF: Final[Mapping[Criterion, str]] = {
     Criterion.PLACE: "places",
@@ -50,11 +50,16 @@ _ACTIVE: Final = {status.value: status is SubscriptionStatus.ACTIVE for status i
 _POLICIES: Final = {None, *(policy.value for policy in UnknownPolicy)}
 _CRITERIA: Final = {criterion.value for criterion in Criterion}
 _ALERT_BITS: Final = {alert.value: 1 << place for place, alert in enumerate(Alert)}
-_FIELDS: Final = tuple((column, FIELD_OF[rule.criterion], rule.criterion.value) for column, rule in enumerate(COLUMNS))
+_FIELDS: Final = {
+    FIELD_OF[rule.criterion]: (column, rule.criterion.value) for column, rule in enumerate(COLUMNS) if column != PLACE
+}
 _SOMEWHERE: Final = [{"kind": "province", "code": "RM"}]
 _ANY_DROP: Final = PriceDrop().model_dump()
 _LONGEST_NAME: Final = 120
 _LARGEST_REVISION: Final = 2**63
+
+
+_Key = tuple[str, str | None]
 
 
 class _UnusualError(Exception):
@@ -66,9 +71,9 @@ class SearchReader:
 
     def __init__(self, criteria: Sequence[Wishes]) -> None:
         self._criteria = criteria
-        self._wishes: tuple[dict[tuple[bytes, str | None], int], ...] = tuple({} for _ in criteria)
+        self._wishes: tuple[dict[_Key, int], ...] = tuple({} for _ in criteria)
         self._price_drops: dict[tuple[Any, Any], tuple[int, int]] = {}
-        self._places: dict[tuple[bytes, str | None], PlaceWish] = {}
+        self._places: dict[_Key, PlaceWish] = {}
 
     def read(self, value: bytes, key: bytes) -> Filed | None:
         """The search that a record of `SubscriptionSaved` holds; None if the models must be asked."""
@@ -100,13 +105,16 @@ class SearchReader:
             price_drop=self._price_drop(raw.get("price_drop", _ANY_DROP)),
             name=to_json(name),
             place=self._place(search["places"], policies.get(Criterion.PLACE)),
-            wishes=[
-                self._wish(column, field, value, policies.get(criterion))
-                if (value := search.get(field)) is not None and value != []
-                else 0
-                for column, field, criterion in _FIELDS
-            ],
+            wishes=self._wished(search, policies),
         )
+
+    def _wished(self, search: Mapping[str, Any], policies: Mapping[str, str | None]) -> list[int]:
+        wishes = [0] * len(COLUMNS)
+        for field, value in search.items():
+            if value is not None and value != [] and field in _FIELDS:
+                column, criterion = _FIELDS[field]
+                wishes[column] = self._wish(column, field, value, policies.get(criterion))
+        return wishes
 
     def _price_drop(self, raw: dict[str, Any]) -> tuple[int, int]:
         key = (raw["percent"], raw["cents"])
@@ -116,9 +124,7 @@ class SearchReader:
         return self._price_drops[key]
 
     def _wish(self, column: int, field: str, value: Any, policy: str | None) -> int:  # noqa: ANN401 - JSON
-        if column == PLACE:
-            return 0
-        key = (orjson.dumps(value), policy)
+        key = _key(value, policy)
         number = self._wishes[column].get(key)
         if number is None:
             if len(self._wishes[column]) >= MOST_REMEMBERED:
@@ -133,16 +139,20 @@ class SearchReader:
         return 0 if asked is None else self._criteria[column].number(Wish(asked, rule.policy(search)))
 
     def _place(self, places: list[Any], policy: str | None) -> PlaceWish:
-        key = (orjson.dumps(places), policy)
+        key = _key(places, policy)
         wish = self._places.get(key)
         if wish is None:
             search = _search({"places": places}, Criterion.PLACE, policy)
             wish = PlaceWish.of(search.places, COLUMNS[PLACE].policy(search))
-            if wish.kind == NAMED:  # hardly two searches want the same circle
+            if wish.is_named:  # hardly two searches want the same circle
                 if len(self._places) >= MOST_REMEMBERED:
                     self._places.clear()
                 self._places[key] = wish
         return wish
+
+
+def _key(value: Any, policy: str | None) -> _Key:  # noqa: ANN401 - JSON
+    return orjson.dumps(value).decode(), policy  # as text: the bytes would keep the kilobyte that was made for them
 
 
 def _search(fields: dict[str, Any], criterion: Criterion, policy: str | None) -> Search:

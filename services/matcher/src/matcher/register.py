@@ -1,8 +1,7 @@
 """What is known of every search besides what it wants: whose it is, its name, its alerts. In columns, by number."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,7 @@ UUID_BYTES: Final = 16
 _ROOM: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Filed:
+class Filed(NamedTuple):
     """A search as the index takes it."""
 
     subscription_id: bytes
@@ -50,11 +48,12 @@ class Register:
         self._names = _Texts(_ROOM)
         self._table = np.full(4 * _ROOM, FREE, np.int32)
         self._used = 0
-        self._end = 0
+        self.end = 0
+        """All numbers are below it."""
         self._given_back: list[int] = []
 
     def __len__(self) -> int:
-        return self._end - len(self._given_back)
+        return self.end - len(self._given_back)
 
     @property
     def bytes_used(self) -> int:
@@ -71,8 +70,8 @@ class Register:
         if self._given_back:
             number = self._given_back.pop()
         else:
-            number = self._end
-            self._end += 1
+            number = self.end
+            self.end += 1
             if number == len(self.revisions):
                 self._make_room()
         self.subscription_ids[number] = np.frombuffer(subscription_id, np.uint8)
@@ -108,7 +107,7 @@ class Register:
         while room < 2 * len(self):
             room *= 2
         self._table = np.full(room, FREE, np.int32)
-        given = np.ones(self._end, np.bool_)
+        given = np.ones(self.end, np.bool_)
         given[self._given_back] = False
         enter_keys(self._table, self.subscription_ids.view(np.uint64), np.flatnonzero(given))
         self._used = len(self)

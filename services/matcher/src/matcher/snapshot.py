@@ -23,7 +23,7 @@ import orjson
 
 from common.rules import RULES, Rule
 from matcher.table import Table
-from matcher.verdicts import AREA, RENT, Bounds
+from matcher.verdicts import BOUNDED, Bounds
 
 FORMAT: Final = b"itarent searches 1\n"
 
@@ -183,8 +183,7 @@ def _sources(package: str) -> Iterator[bytes]:
 
 _NAMED: Final[dict[str, Rule[Any, Any] | Bounds]] = {
     **{rule.criterion.value: rule for rule in RULES},
-    "bounds of rent": RENT,
-    "bounds of area": AREA,
+    **{f"bounds of {criterion}": bounds for criterion, (bounds, _) in BOUNDED.items()},
 }
 _NAMES: Final = {id(named): name for name, named in _NAMED.items()}
 """What is code and not data: it is named, and found again under its name."""

@@ -4,9 +4,8 @@ A wish is what a search asks for one criterion, and its policy for what is unkno
 are a million searches, and a few thousand limits of rent. Each criterion numbers its wishes; 0 wants nothing.
 """
 
-from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -16,12 +15,10 @@ from numpy.typing import NDArray
 
 from common.explain import Decision, decide
 from common.listing import Feature
-from common.rules import Cost, Finding, Interval, Rule, comparable_rent
+from common.rules import Cost, Finding, Interval, Rule, Text, comparable_rent
 from common.search import Criterion, UnknownPolicy
-from matcher.kernels import FAIL, FLAGGED, PASS
-
-Verdicts = NDArray[np.uint8]
-"""FAIL, PASS or FLAGGED for each wish."""
+from common.text import Folded
+from matcher.kernels import FAIL, FLAGGED, PASS, Verdicts, judge_bounds, judge_phrases
 
 VERDICT_OF: Final[Mapping[Decision, int]] = {Decision.FAIL: FAIL, Decision.PASS: PASS, Decision.FLAGGED: FLAGGED}
 
@@ -30,7 +27,7 @@ class Column:
     """An array that grows; `width` values make an entry."""
 
     def __init__(self, kind: Any, *width: int) -> None:  # noqa: ANN401 - a numpy type
-        self._room: NDArray[Any] = np.zeros((16, *width), kind)
+        self._room: NDArray[Any] = np.zeros((2, *width), kind)
         self._length = 0
 
     def __len__(self) -> int:
@@ -49,6 +46,13 @@ class Column:
             self._room = np.concatenate([self._room, self._room])
         self._room[self._length] = value
         self._length += 1
+
+    def extend(self, values: Sequence[Any]) -> None:
+        end = self._length + len(values)
+        while end > len(self._room):
+            self._room = np.concatenate([self._room, self._room])
+        self._room[self._length : end] = values
+        self._length = end
 
 
 class Wish(NamedTuple):
@@ -71,6 +75,11 @@ class Table(NamedTuple):
 class Wishes:
     """The wishes of all searches for one criterion."""
 
+    seldom = False
+    """Whether few searches want something."""
+    certain_in_rows = False
+    """Whether a search that is in all rows of a listing has passed."""
+
     def __init__(self, rule: Rule[Any, Any]) -> None:
         self.rule = rule
         self.wishes: list[Wish | None] = [None]
@@ -92,24 +101,25 @@ class Wishes:
         wish = self.wishes[number]
         return PASS if wish is None else VERDICT_OF[decide(self.rule.judge(wish.asked, said), wish.policy)]
 
-    def _added(self, wish: Wish) -> None:
-        """A place for what is kept beside a wish."""
+    def table(self, said: Any) -> Table | None:  # noqa: ANN401 - what the rule reads
+        """The verdict on each wish where a listing says so; None if the rule must be asked about each."""
 
+    def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401, ARG002 - as above
+        """In which rows of bits a listing that says so is looked for: in each is who may fit it."""
+        return ()
 
-class Indexed(Wishes, ABC):
-    """Wishes that rows of bits are made of: a search that may fit a listing has its bit set in the row of each key."""
-
-    @abstractmethod
-    def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - what the rule reads
-        """In which rows a listing that says so is looked for."""
-
-    @abstractmethod
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - what `keys` gives
-        """For each wish, whether it may fit a listing of this key: never 0 where the verdict is not FAIL."""
+        """For each wish, whether its searches are in the row: never 0 where the verdict is not FAIL."""
+        raise NotImplementedError
+
+    def _added(self, wish: Wish) -> None:
+        """What is kept beside a wish, the last one."""
 
 
-class Listed(Indexed):
-    """For what has few values, contracts or numbers of rooms: a row for each value. Who is in all rows has passed."""
+class Listed(Wishes):
+    """For what has few values, contracts or numbers of rooms: a table and a row for each value."""
+
+    certain_in_rows = True
 
     def __init__(self, rule: Rule[Any, Any]) -> None:
         super().__init__(rule)
@@ -119,10 +129,13 @@ class Listed(Indexed):
         return (said,)
 
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
-        return self.table(key).verdicts
+        return self.of_one(key).verdicts
 
-    def table(self, said: Hashable) -> Table:
-        """The verdict on each wish where a listing says so."""
+    def table(self, said: Any) -> Table:  # noqa: ANN401 - as above
+        return self.of_one(said)
+
+    def of_one(self, said: Hashable) -> Table:
+        """The verdicts on one value, remembered."""
         table = self._tables.get(said)
         if table is None or len(table.verdicts) < len(self.wishes):
             if len(self._tables) >= MOST_REMEMBERED:
@@ -146,12 +159,24 @@ class OfFeatures(Listed):
     """Each feature has rows of its own, since what listings say of all together has too many values."""
 
     def keys(self, said: frozenset[tuple[Feature, bool]]) -> Iterable[Hashable]:
-        missing = (feature for feature in Feature if (feature, True) not in said)
-        return [_OTHERS[feature] | ({(feature, False)} & said) for feature in missing]
+        return [_OTHERS[each, (each, False) in said] for each in Feature if (each, True) not in said]
+
+    def table(self, said: frozenset[tuple[Feature, bool]]) -> Table:
+        """The worst of what is said of each feature that the listing may lack."""
+        of_each = [self.of_one(key) for key in self.keys(said)]
+        if not of_each:
+            return self.of_one(said)
+        verdicts = np.minimum.reduce([table.verdicts for table in of_each])
+        return Table(verdicts, any(table.fails for table in of_each), any(table.flags for table in of_each))
 
 
-_OTHERS: Final = {each: frozenset((other, True) for other in Feature if other is not each) for each in Feature}
-"""What a listing says that has all features but one."""
+_HAS_ALL: Final = frozenset((feature, True) for feature in Feature)
+_OTHERS: Final = {
+    (each, lacks): _HAS_ALL - {(each, True)} | ({(each, False)} if lacks else frozenset())
+    for each in Feature
+    for lacks in (False, True)
+}
+"""What a listing says that has all features but one, which it lacks or does not mention."""
 
 
 @dataclass(frozen=True)
@@ -164,49 +189,38 @@ class Bounds:
     asked: Callable[[Any], tuple[float | None, float | None, int]]
     """The lowest and the highest value that is wanted, ends included, and the number of the terms."""
     said: Callable[[Any], tuple[Interval, ...] | None]
-    """On all terms, where the value lies; None if that is unknown."""
+    """By number of the terms, where the value lies; None if that is unknown."""
 
 
-class Limits:
-    """The bounds of all wishes that have bounds, as the kernels want them: [which criterion, number of the wish]."""
+class Bounded(Wishes):
+    """For amounts, which have many values: bounds are compared, and rows tell in which steps of a scale they lie.
 
-    def __init__(self, criteria: int) -> None:
-        self.low: NDArray[np.float64] = np.full((criteria, 16), -inf)
-        self.high: NDArray[np.float64] = np.full((criteria, 16), inf)
-        self.terms: NDArray[np.int8] = np.zeros((criteria, 16), np.int8)
-        self.unknown: NDArray[np.uint8] = np.full((criteria, 16), PASS, np.uint8)
+    Without a scale there are no rows: for what few searches ask.
+    """
 
-    def put(self, which: int, wish: int, bounds: tuple[float | None, float | None, int], unknown: int) -> None:
-        low, high, terms = bounds
-        if wish == self.low.shape[1]:
-            self.low, self.high, self.terms, self.unknown = (
-                np.concatenate([column, column], axis=1) for column in (self.low, self.high, self.terms, self.unknown)
-            )
-        self.low[which, wish] = -inf if low is None else low
-        self.high[which, wish] = inf if high is None else high
-        self.terms[which, wish] = terms
-        self.unknown[which, wish] = unknown
-
-
-class Bounded(Indexed):
-    """For amounts, which have many values: bounds are compared, and rows tell in which steps of a scale they lie."""
-
-    def __init__(
-        self, rule: Rule[Any, Any], bounds: Bounds, scale: Sequence[float], limits: Limits, which: int
-    ) -> None:
+    def __init__(self, rule: Rule[Any, Any], bounds: Bounds, scale: Sequence[float]) -> None:
         super().__init__(rule)
+        self.seldom = not scale
         self._bounds = bounds
-        self._scale = (-inf, *scale, inf)
-        self._limits = limits
-        self.which = which
+        self._scale = (-inf, *scale, inf) if scale else ()
+        self._low, self._high = Column(np.float64), Column(np.float64)
+        self._terms, self._unknown = Column(np.int8), Column(np.uint8)
+        self._append(-inf, inf, 0, PASS)
 
-    def span(self, said: Any) -> tuple[list[float], list[float]]:  # noqa: ANN401 - as above
-        """By terms, where the value lies at the least and at the most: anywhere, if that is unknown."""
-        spans = self._bounds.said(said) or (Interval(-inf, inf),)
-        lows, highs = ([span[end] for span in spans] for end in (0, 1))
-        return (lows, highs) if len(spans) == TERMS else (TERMS * lows, TERMS * highs)
+    def table(self, said: Any) -> Table:  # noqa: ANN401 - as above
+        spans = self._bounds.said(said)
+        if spans is None:
+            return Table.of(self._unknown.values)
+        verdicts = np.empty(len(self), np.uint8)
+        lows, highs = np.array(tuple(zip(*spans, strict=True)), np.float64)
+        fails, flags = judge_bounds(
+            self._low.values, self._high.values, self._terms.values, self._unknown.values, lows, highs, verdicts
+        )
+        return Table(verdicts, fails, flags)
 
     def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - as above
+        if not self._scale:
+            return ()
         spans = self._bounds.said(said)
         if spans is None:
             return (("unknown", 0),)
@@ -217,24 +231,83 @@ class Bounded(Indexed):
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
         match key:
             case ("from", step):
-                passing: NDArray[np.bool_] = self._limits.high[self.which] >= self._scale[step]
+                passing: NDArray[np.bool_] = self._high.values >= self._scale[step]
             case ("to", step):
-                passing = self._limits.low[self.which] <= self._scale[min(step, len(self._scale) - 1)]
+                passing = self._low.values <= self._scale[min(step, len(self._scale) - 1)]
             case _:
-                passing = self._limits.unknown[self.which] != FAIL
-        return passing
+                passing = self._unknown.values != FAIL
+        return passing.view(np.uint8)
 
     def _added(self, wish: Wish) -> None:
+        low, high, terms = self._bounds.asked(wish.asked)
         unknown = VERDICT_OF[decide(Finding.UNKNOWN, wish.policy)]
-        self._limits.put(self.which, len(self.wishes) - 1, self._bounds.asked(wish.asked), unknown)
+        self._append(-inf if low is None else low, inf if high is None else high, terms, unknown)
+
+    def _append(self, low: float, high: float, terms: int, unknown: int) -> None:
+        self._low.append(low)
+        self._high.append(high)
+        self._terms.append(terms)
+        self._unknown.append(unknown)
 
 
-TERMS: Final = 2
-"""As many as the bounds of any criterion are on; those of others are the same on all."""
+class Phrased(Wishes):
+    """For phrases: the rule is asked once what it means when none, some or all of those of a wish stand in a text."""
+
+    seldom = True
+
+    def __init__(self, rule: Rule[Any, Any]) -> None:
+        super().__init__(rule)
+        self._verdicts = {described: _Phrases() for described in (False, True)}
+        """On texts with a description and on others."""
+        self._counts = Column(np.int32)
+        """By wish, of how many phrases."""
+        self._wanting: dict[Folded, Column] = {}
+        """By phrase, numbers of wishes."""
+        self._beginning: dict[str, list[Folded]] = {}
+        """Phrases by their first word."""
+        self._append(0, frozenset())
+
+    def table(self, text: Text) -> Table:
+        of = self._verdicts[text.described]
+        verdicts = of.none.values.copy()
+        wanting = [self._wanting[phrase].values for phrase in self._held(text)]
+        if wanting:
+            judge_phrases(np.concatenate(wanting), self._counts.values, of.some.values, of.all.values, verdicts)
+        return Table(verdicts, fails=True, flags=True)  # some nearly always do
+
+    def _held(self, text: Text) -> Iterator[Folded]:
+        for word in text.vocabulary & self._beginning.keys():
+            yield from filter(text.holds, self._beginning[word])
+
+    def _added(self, wish: Wish) -> None:
+        number, phrases = len(self.wishes) - 1, frozenset(wish.asked)
+        self._append(number, phrases)
+        for phrase in phrases:
+            if phrase not in self._wanting:
+                self._beginning.setdefault(phrase.partition(" ")[0], []).append(phrase)
+                self._wanting[phrase] = Column(np.int32)
+            self._wanting[phrase].append(number)
+
+    def _append(self, number: int, phrases: frozenset[Folded]) -> None:
+        self._counts.append(len(phrases))
+        one = min(phrases, key=len, default=Folded(""))  # the shortest one: no other one stands in it
+        texts = (Folded(""), one, Folded(" | ".join(sorted(phrases))))
+        for described, verdicts in self._verdicts.items():
+            for column, text in zip((verdicts.none, verdicts.some, verdicts.all), texts, strict=True):
+                column.append(self.judge(number, Text(text, described)))
+
+
+class _Phrases:
+    """By wish, the verdicts where none, some and all of its phrases stand in a text."""
+
+    def __init__(self) -> None:
+        self.none, self.some, self.all = Column(np.uint8), Column(np.uint8), Column(np.uint8)
 
 
 class Rare(Wishes):
-    """For what few searches ask, or what is different in every listing: judged for the searches that are left."""
+    """For what is different in every search: the rule is asked about the searches that are left."""
+
+    seldom = True
 
 
 def _spans_of_rent(cost: Cost) -> tuple[Interval, ...] | None:
@@ -256,6 +329,16 @@ AREA: Final = Bounds(
 AREA_SCALE: Final = [*range(0, 150, 5), *range(150, 300, 25), *range(300, 1000, 100)]
 """Square metres."""
 
+DEPOSIT: Final = Bounds(
+    asked=lambda most_cents: (None, most_cents, 0),
+    said=lambda cents: None if cents is None else (Interval.point(cents),),
+)
+
+AVAILABILITY: Final = Bounds(
+    asked=lambda by: (None, by.toordinal(), 0),
+    said=lambda day: None if day is None else (Interval.point(day.toordinal()),),
+)
+
 FEW_VALUES: Final = frozenset(
     {
         Criterion.SOURCE,
@@ -274,22 +357,29 @@ FEW_VALUES: Final = frozenset(
 )
 
 
-def criteria_of(rules: Sequence[Rule[Any, Any]]) -> tuple[tuple[Wishes, ...], Limits]:
+def criteria_of(rules: Sequence[Rule[Any, Any]]) -> tuple[Wishes, ...]:
     """How the wishes for each criterion are best kept; a new criterion is `Rare` until it is said to be more."""
-    limits = Limits(len(_BOUNDED))
-    return tuple(_wishes_for(rule, limits) for rule in rules), limits
+    return tuple(map(_wishes_for, rules))
 
 
-def _wishes_for(rule: Rule[Any, Any], limits: Limits) -> Wishes:
+def _wishes_for(rule: Rule[Any, Any]) -> Wishes:
     match rule.criterion:
-        case criterion if criterion in _BOUNDED:
-            return Bounded(rule, *_BOUNDED[criterion], limits, list(_BOUNDED).index(criterion))
+        case criterion if criterion in BOUNDED:
+            return Bounded(rule, *BOUNDED[criterion])
         case Criterion.FEATURES:
             return OfFeatures(rule)
+        case Criterion.KEYWORDS_WANTED | Criterion.KEYWORDS_UNWANTED:
+            return Phrased(rule)
         case criterion if criterion in FEW_VALUES:
             return Listed(rule)
         case _:
             return Rare(rule)
 
 
-_BOUNDED: Final = {Criterion.RENT: (RENT, RENT_SCALE), Criterion.AREA: (AREA, AREA_SCALE)}
+BOUNDED: Final[Mapping[Criterion, tuple[Bounds, Sequence[float]]]] = {
+    Criterion.RENT: (RENT, RENT_SCALE),
+    Criterion.AREA: (AREA, AREA_SCALE),
+    Criterion.DEPOSIT: (DEPOSIT, ()),
+    Criterion.AVAILABILITY: (AVAILABILITY, ()),
+}
+"""Bounds, and the scale that rows are made for."""

@@ -1,173 +1,249 @@
-"""The places that the searches of one partition want: names are told apart by a table, shapes are measured."""
+"""The places that the searches of one partition want: names are told apart by a table, shapes are measured.
 
-from collections.abc import Hashable, Iterator
+A wish of several places is as good as the best of them, and a comune with several zones is as good as the best of its
+zones. So a wish is taken apart, and each of its parts, which many wishes share, is judged once.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-import shapely  # type: ignore[import-untyped] # published without types
 from numpy.typing import NDArray
 
 from common.explain import decide
-from common.geo import EARTH_RADIUS_M, in_circle
 from common.listing import Position
-from common.rules import RULES, Whereabouts
-from common.search import Criterion, InCircle, InPolygon, Place, UnknownPolicy
-from matcher.kernels import FAIL, PASS
+from common.rules import RULES, Finding, Whereabouts
+from common.search import Criterion, InCircle, InComune, InPolygon, InProvince, Place, UnknownPolicy
+from matcher import kernels
+from matcher.kernels import CIRCLE, FAIL, FLAGGED, NAMED, OPEN, POLYGON, Places, Verdicts, judge_names
 from matcher.places import filed_under
-from matcher.verdicts import VERDICT_OF, Column, Table, Verdicts
-
-BORDER_M: Final = 0.01
-"""Nearer to a circle's edge than this, the rule itself decides: array and scalar functions may round differently."""
+from matcher.verdicts import VERDICT_OF, Column
 
 (_RULE,) = (rule for rule in RULES if rule.criterion is Criterion.PLACE)
 
-
-NAMED: Final = 0  # comuni, zones, provinces
-CIRCLE: Final = 1
-POLYGON: Final = 2
-MIXED: Final = 3
+_FINDINGS: Final = {
+    Finding.VIOLATED: kernels.VIOLATED,
+    Finding.UNKNOWN: kernels.UNKNOWN,
+    Finding.SATISFIED: kernels.SATISFIED,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaceWish:
     """Where a search looks. Compared by identity: who makes them makes equal ones once."""
 
-    places: tuple[Place, ...]
+    parts: tuple[Place, ...]
+    """Any of them is enough; each comune has one zone at most."""
     policy: UnknownPolicy
-    kind: int
     filed_under: tuple[Hashable, ...]
 
     @classmethod
     def of(cls, places: tuple[Place, ...], policy: UnknownPolicy) -> Self:
-        return cls(places, policy, _kind(places, policy), tuple(filed_under(places, policy)))
+        parts = tuple(part for place in places for part in _parts_of(place))
+        return cls(parts, policy, tuple(filed_under(places, policy)))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether names decide it."""
+        return not any(isinstance(part, InCircle | InPolygon) for part in self.parts)
 
     def judge(self, at: Whereabouts) -> int:
-        return VERDICT_OF[decide(_RULE.judge(self.places, at), self.policy)]
+        return VERDICT_OF[decide(_RULE.judge(self.parts, at), self.policy)]
 
 
-def _kind(places: tuple[Place, ...], policy: UnknownPolicy) -> int:
-    match places:
-        case (InCircle(),) if policy is UnknownPolicy.FAIL:
-            return CIRCLE
-        case (InPolygon(),) if policy is UnknownPolicy.FAIL:
-            return POLYGON
+def _parts_of(place: Place) -> Iterator[Place]:
+    match place:
+        case InComune(code=code, zones=zones) if zones:
+            yield from (_shared(InComune(code=code, zones=(zone,))) for zone in zones)
+        case InComune() | InProvince():
+            yield _shared(place)
         case _:
-            return MIXED if any(isinstance(place, InCircle | InPolygon) for place in places) else NAMED
+            yield place
+
+
+@lru_cache(maxsize=1 << 16)
+def _shared(place: Place) -> Place:
+    """The same one for all who want it: there are many."""
+    return place
+
+
+Names = tuple[str | None, str | None, str | None, bool]
+"""What a listing says by names: its comune, province and zone; and whether it says at which point it lies."""
+
+
+def names_of(at: Whereabouts) -> Names:
+    return at.comune, at.province, at.zone, at.position is not None
+
+
+class Known(NamedTuple):
+    """What is known of the wishes for listings of the same names."""
+
+    table: Verdicts
+    """By wish; OPEN where shapes must be measured."""
+    findings: Verdicts
+    """By name."""
+    fails: bool
+    """Whether a verdict is FAIL."""
+    flags: bool
+    """Whether a verdict is FLAGGED or OPEN."""
+
+
+_NOTHING: Final = Known(np.zeros(0, np.uint8), np.zeros(0, np.uint8), fails=False, flags=False)
 
 
 class PlaceWishes:
-    """The wishes of one partition by number. Circles and polygons are kept as little more than their coordinates."""
+    """The wishes of one partition by number; those that are named are kept once."""
 
     def __init__(self) -> None:
+        self._starts = Column(np.int32)
+        self._starts.append(0)
+        self._unknown = Column(np.uint8)
         self._kinds = Column(np.uint8)
+        self._shapes = Column(np.int32)
         self._circles = Column(np.float64, 3)
-        self._shapes: dict[int, Any] = {}
-        self._others: dict[int, PlaceWish] = {}
+        self._rings = Column(np.int32)
+        self._rings.append(0)
+        self._corners = Column(np.float64, 2)
+        self._names: dict[Place, int] = {}
         self._numbers: dict[PlaceWish, int] = {}
-        self._tables: dict[Whereabouts, Table] = {}
-        self._mixed = False
+        self._known: dict[Names, Known] = {}
+        self._columns: Places | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_columns": None}  # which are parts of what is kept anyway
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._unknown)
 
     @property
     def bytes_used(self) -> int:
-        return self._kinds.bytes_used + self._circles.bytes_used
+        return sum(column.bytes_used for column in vars(self).values() if isinstance(column, Column))
+
+    @property
+    def columns(self) -> Places:
+        if self._columns is None:
+            self._columns = Places(
+                starts=self._starts.values,
+                unknown=self._unknown.values,
+                kinds=self._kinds.values,
+                shapes=self._shapes.values,
+                circles=self._circles.values,
+                rings=self._rings.values,
+                corners=self._corners.values,
+            )
+        return self._columns
+
+    # Coming
 
     def number(self, wish: PlaceWish) -> int:
         number = self._numbers.get(wish)
-        return self._add(wish) if number is None else number
-
-    def _add(self, wish: PlaceWish) -> int:
-        number, kind = len(self._kinds), wish.kind
-        circle = (0.0, 0.0, 0.0)
-        match wish.places:
-            case (InCircle(centre=centre, radius_m=radius_m),) if kind == CIRCLE:
-                circle = (centre.latitude, centre.longitude, radius_m)
-            case (InPolygon() as polygon,) if kind == POLYGON:
-                self._shapes[number] = polygon.shape
-            case _:
+        if number is None:
+            number = self._add(
+                [self._part(part) for part in wish.parts], VERDICT_OF[decide(Finding.UNKNOWN, wish.policy)]
+            )
+            if wish.is_named:
                 self._numbers[wish] = number
-                self._others[number] = wish
-                self._mixed |= kind == MIXED
-        self._kinds.append(kind)
-        self._circles.append(circle)
         return number
 
     def taken_from(self, other: "PlaceWishes", number: int) -> int:
-        """The number here of a wish of another partition."""
-        wish = other._others.get(number)  # noqa: SLF001 - of the same class
-        if wish is not None:
-            return self.number(wish)
-        if number in other._shapes:  # noqa: SLF001 - as above
-            self._shapes[len(self)] = other._shapes[number]  # noqa: SLF001 - as above
-        self._kinds.append(other._kinds.values[number])  # noqa: SLF001 - as above
-        self._circles.append(other._circles.values[number])  # noqa: SLF001 - as above
+        """The number here of a wish of another partition, which is not here yet."""
+        of = other.columns
+        names = list(other._names)  # noqa: SLF001 - of the same class
+        parts = range(of.starts[number], of.starts[number + 1])
+        return self._add(
+            [self._copied(of, names, of.kinds[part], of.shapes[part]) for part in parts], of.unknown[number]
+        )
+
+    def _add(self, parts: Sequence[tuple[int, int]], unknown: int) -> int:
+        """A wish of parts, each of a kind and with the number that its shape or name has."""
+        for kind, shape in parts:
+            self._kinds.append(kind)
+            self._shapes.append(shape)
+        self._starts.append(len(self._kinds))
+        self._unknown.append(unknown)
+        self._columns = None
         return len(self) - 1
 
-    @property
-    def measured(self) -> bool:
-        """Whether there is a wish that a table does not decide."""
-        return len(self._others) < len(self) or self._mixed
+    def _part(self, part: Place) -> tuple[int, int]:
+        match part:
+            case InCircle(centre=centre, radius_m=radius_m):
+                return self._circle((centre.latitude, centre.longitude, radius_m))
+            case InPolygon(ring=ring):
+                return self._polygon([(corner.latitude, corner.longitude) for corner in ring])
+            case _:
+                return NAMED, self._names.setdefault(part, len(self._names))
 
-    def is_measured(self, number: int) -> bool:
-        return bool(self._kinds.values[number] != NAMED)
+    def _copied(self, of: Places, names: Sequence[Place], kind: int, shape: int) -> tuple[int, int]:
+        match kind:
+            case kernels.CIRCLE:
+                return self._circle(of.circles[shape])
+            case kernels.POLYGON:
+                return self._polygon(of.corners[of.rings[shape] : of.rings[shape + 1]])
+            case _:
+                return self._part(names[shape])
 
-    def table(self, at: Whereabouts) -> Table:
-        """The verdict on each wish of a listing's names; a wish that is measured passes."""
-        named = at._replace(position=None)
-        table = self._tables.get(named)
-        if table is None or len(table.verdicts) < len(self):
-            if len(self._tables) >= MOST_REMEMBERED:
-                self._tables.clear()
-            known = len(table.verdicts) if table else 0
-            more = np.fromiter((self._judge_named(number, named) for number in range(known, len(self))), np.uint8)
-            table = self._tables[named] = Table.of(np.concatenate([table.verdicts, more]) if table else more)
-        return table
+    def _circle(self, circle: Any) -> tuple[int, int]:  # noqa: ANN401 - three numbers
+        self._circles.append(circle)
+        return CIRCLE, len(self._circles) - 1
 
-    def _judge_named(self, number: int, named: Whereabouts) -> int:
-        return PASS if self.is_measured(number) else self._others[number].judge(named)
+    def _polygon(self, corners: Any) -> tuple[int, int]:  # noqa: ANN401 - pairs of numbers
+        self._corners.extend(corners)
+        self._rings.append(len(self._corners))
+        return POLYGON, len(self._rings) - 2
 
-    def measure(self, numbers: NDArray[Any], at: Whereabouts) -> Verdicts:
-        """The verdicts on wishes; one that is not measured passes."""
-        kinds = self._kinds.values[numbers]
-        verdicts = np.where(kinds == NAMED, PASS, FAIL).astype(np.uint8)
-        for where in _where(kinds == MIXED):
-            verdicts[where] = [self._others[number].judge(at) for number in numbers[where].tolist()]
-        if at.position is not None:
-            for where in _where(kinds == CIRCLE):
-                verdicts[where] = self._in_circles(self._circles.values[numbers[where]], at.position)
-            for where in _where(kinds == POLYGON):
-                shapes = np.array([self._shapes[number] for number in numbers[where].tolist()])
-                verdicts[where] = shapely.intersects_xy(shapes, at.position.longitude, at.position.latitude)
-        return verdicts
+    # Asking
 
-    @staticmethod
-    def _in_circles(circles: NDArray[np.float64], here: Position) -> NDArray[np.bool_]:
-        distance_m, radius_m = _distances_m(circles, here), circles[:, 2]
-        inside = distance_m <= radius_m
-        for border in np.flatnonzero(np.abs(distance_m - radius_m) <= BORDER_M).tolist():
-            latitude, longitude, radius = circles[border].tolist()
-            circle = InCircle(centre=Position(latitude=latitude, longitude=longitude), radius_m=int(radius))
-            inside[border] = in_circle(here, circle)
-        return inside
+    def known(self, names: Names) -> Known:
+        known = self._known.get(names)
+        if known is None or len(known.table) < len(self):
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[names] = self._learned(names, known or _NOTHING)
+        return known
+
+    def _learned(self, names: Names, known: Known) -> Known:
+        """What is known, and what can be said of the wishes that came since."""
+        comune, province, zone, located = names
+        at = Whereabouts(comune, province, zone, position=None)
+        new = list(self._names)[len(known.findings) :]
+        judged = np.fromiter((_FINDINGS[_RULE.judge((part,), at)] for part in new), np.uint8, len(new))
+        findings = np.concatenate([known.findings, judged])
+        more = np.empty(len(self) - len(known.table), np.uint8)
+        judge_names(len(known.table), self.columns, findings, located, more)
+        return Known(
+            np.concatenate([known.table, more]),
+            findings,
+            fails=known.fails or bool((more == FAIL).any()),
+            flags=known.flags or bool(((more == FLAGGED) | (more == OPEN)).any()),
+        )
+
+    def judge(self, number: int, at: Whereabouts) -> int:
+        """The rule's verdict on a wish."""
+        of = self.columns
+        names = list(self._names)
+        parts = tuple(
+            _place(of, names, of.kinds[part], of.shapes[part])
+            for part in range(of.starts[number], of.starts[number + 1])
+        )
+        finding = _RULE.judge(parts, at)
+        return (
+            int(of.unknown[number]) if finding is Finding.UNKNOWN else VERDICT_OF[decide(finding, UnknownPolicy.FAIL)]
+        )
+
+
+def _place(of: Places, names: Sequence[Place], kind: int, shape: int) -> Place:
+    """A part as it was wanted."""
+    match kind:
+        case kernels.CIRCLE:
+            latitude, longitude, radius_m = of.circles[shape].tolist()
+            return InCircle(centre=Position(latitude=latitude, longitude=longitude), radius_m=int(radius_m))
+        case kernels.POLYGON:
+            corners: NDArray[np.float64] = of.corners[of.rings[shape] : of.rings[shape + 1]]
+            return InPolygon(ring=tuple(Position(latitude=north, longitude=east) for north, east in corners.tolist()))
+        case _:
+            return names[shape]
 
 
 MOST_REMEMBERED: Final = 1024
-
-
-def _where(mask: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
-    """The places where a mask is set, if there are any."""
-    if mask.any():
-        yield np.flatnonzero(mask)
-
-
-def _distances_m(circles: NDArray[np.float64], here: Position) -> NDArray[np.float64]:
-    """`common.geo.distance_m` to each centre."""
-    latitudes, longitudes = np.radians(circles[:, 0]), np.radians(circles[:, 1])
-    latitude, longitude = np.radians(here.latitude), np.radians(here.longitude)
-    north, east = np.sin((latitudes - latitude) / 2), np.sin((longitudes - longitude) / 2)
-    chord = north * north + np.cos(latitude) * np.cos(latitudes) * east * east
-    angles: NDArray[np.float64] = np.arcsin(np.sqrt(np.minimum(1.0, chord)))
-    return 2 * EARTH_RADIUS_M * angles
