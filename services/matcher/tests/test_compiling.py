@@ -6,19 +6,22 @@ from pathlib import Path
 from uuid import UUID
 
 from common.search import InCircle, Search
-from matcher import kernels
+from common.topics import Topics
+from matcher import kernels, writing
+from matcher.difference import Flat, Origin, Published
+from matcher.encoding import Encoder
 from matcher.index import Index
 from matcher.reading import SearchReader
-from testkit.factories import make_listing, make_search, make_subscription
+from matcher.telling import told
+from testkit.factories import FLAT_ID, NOW, make_listing, make_search, make_subscription
 
 SEARCHES = 3200
 
 
 def variants() -> dict[str, int]:
     """How often each kernel was compiled, each time for other types."""
-    return {
-        name: len(kernel.signatures) for name, kernel in vars(kernels).items() if hasattr(kernel, "nopython_signatures")
-    }
+    compiled = {**vars(kernels), **vars(writing)}
+    return {name: len(each.signatures) for name, each in compiled.items() if hasattr(each, "nopython_signatures")}
 
 
 def use_all() -> None:
@@ -30,7 +33,10 @@ def use_all() -> None:
     for number in range(SEARCHES):
         search: Search = around if number % 2 else make_search(keywords_wanted=("balcone", "vista"), area_m2=None)
         index.put(reader.filed(make_subscription(subscription_id=UUID(int=number), search=search)))
-    index.match(listing)
+    change = Flat(FLAT_ID).take(Published(listing.listing_id, listing, Origin(0, 1)))
+    assert change
+    encoder = Encoder(index.register, Topics.within("test").notifications, 6, "matcher")
+    assert sum(map(len, encoder.slices(told(change, index), NOW)))
     for number in range(0, SEARCHES, 3):
         index.remove(UUID(int=number).bytes)
     index.match(make_listing(rent=None, description="", position=None))

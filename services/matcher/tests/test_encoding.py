@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import time_machine
 from aiokafka.partitioner import DefaultPartitioner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic_core import to_json
@@ -29,6 +29,7 @@ from matcher import encoding
 from matcher.crowd import Told
 from matcher.difference import ALERT_OF, Change, Flat, Origin, Published
 from matcher.encoding import AT_ONCE, Encoder, Slice
+from matcher.writing import Texts
 from testkit.factories import FLAT_ID, NOW, make_listing, monthly
 from testkit.strategies import listings
 
@@ -58,8 +59,8 @@ class Register:
         self.drop_cents = np.array([each.price_drop.cents for each in saved], np.int32)
         self._names = [to_json(each.name) for each in saved]
 
-    def names(self, numbers: NDArray[np.int32]) -> list[bytes]:
-        return [self._names[number] for number in numbers.tolist()]
+    def names(self, numbers: NDArray[np.int32]) -> Texts:
+        return Texts.of(self._names[number] for number in numbers.tolist())
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ searches = st.builds(
 )
 
 
+@settings(deadline=None)  # the first one may compile
 @given(
     saved=st.lists(searches, max_size=25, unique_by=lambda each: each.subscription_id),
     reason=st.sampled_from(Reason),

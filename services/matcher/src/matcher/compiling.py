@@ -3,18 +3,24 @@
 `python -m matcher.compiling` does it while an image is built: compiled code is kept in NUMBA_CACHE_DIR.
 """
 
+import datetime as dt
 from uuid import UUID
 
 import numpy as np
 
 from common.listing import Listing, Rent
 from common.search import InComune, Range, RentLimit, Search, Subscription
+from common.topics import Topics
+from matcher.difference import Change, Known, Origin
+from matcher.encoding import Encoder
 from matcher.index import Index
 from matcher.kernels import FREE, enter_keys
 from matcher.partition import ONE_BY_ONE
 from matcher.reading import SearchReader
+from matcher.telling import told
 
 _ROMA = "058091"
+_NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def compile_kernels() -> None:
@@ -32,7 +38,10 @@ def compile_kernels() -> None:
     reader = SearchReader(index.criteria)
     for number in range(ONE_BY_ONE + 64):
         index.put(reader.filed(_subscription(number)))
-    index.match(listing)
+    change = Change(UUID(int=0), listing, Known(listing.listing_id, 1, True, listing, (), Origin(0, 0)), (), False)
+    topic = Topics.within("kernels").notifications
+    for _ in Encoder(index.register, topic, 1, "kernels").slices(told(change, index), _NOW):
+        pass
     for partition in index.partitions:
         partition.wishes = partition.wishes.astype(np.uint32)
     index.match(listing)

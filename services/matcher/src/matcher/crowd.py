@@ -11,6 +11,7 @@ from common.events import Reason
 from common.search import Alert, PriceDrop
 from matcher.difference import ALERT_OF, Change
 from matcher.ids import Ids
+from matcher.writing import Texts
 
 
 class Register(Protocol):
@@ -28,7 +29,7 @@ class Register(Protocol):
     def drop_percents(self) -> NDArray[np.uint8]: ...
     @property
     def drop_cents(self) -> NDArray[np.int32]: ...
-    def names(self, numbers: NDArray[np.int32], /) -> list[bytes]: ...
+    def names(self, numbers: NDArray[np.int32], /) -> Texts: ...
 
 
 class Matches(Protocol):

@@ -7,16 +7,17 @@ every other, once for each change and reason. Slices come when they are asked fo
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise, repeat
+from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple, Self
 from uuid import UUID, uuid5
 
 import numpy as np
+from numpy.typing import NDArray
 
-from common.batches import LARGEST_BATCH, Written, varint
+from common.batches import LARGEST_BATCH, Written
 from common.batches import headers as headers_written
 from common.events import NAMESPACE, MatchedSearch, NotificationRequested, Reason, card_of, notification_name
 from common.kafka import LARGEST_EVENT, EventTooLargeError, encode
@@ -24,6 +25,17 @@ from common.search import Criterion
 from common.topics import Topic
 from matcher import ids
 from matcher.crowd import NONE, Register, Told, Users, crowd
+from matcher.writing import (
+    BEFORE_VALUE,
+    PIECES,
+    VALUE_PIECES,
+    Batches,
+    Notifications,
+    Searches,
+    Texts,
+    value_sizes,
+    write,
+)
 
 AT_ONCE: Final = 2_000
 """Notifications of a slice, at least where there are so many: encoding them holds up everything else for 4 ms."""
@@ -88,37 +100,40 @@ class Encoder:
 
     def _encoded(self, parts: "Sequence[_Part]") -> Slice:
         users = Users.together([part.users for part in parts])
+        sizes_of_parts = [len(part.users.starts) for part in parts]
         user_ids = ids.texts(self.register.user_ids[users.numbers[users.starts]])
-        notifications = _notifications(parts, ids.as_bytes(user_ids), self._searches(users), users.heard.tolist())
-        partitions = ids.partitions_of(user_ids, self.partitions)
-        order = np.argsort(partitions, kind="stable")
-        ends = np.searchsorted(partitions[order], np.arange(self.partitions + 1)).tolist()
-        told: Counter[Subject] = Counter()
-        for part in parts:
-            told[Subject.of(part.told)] += len(part.users.starts)
-        in_order = [notifications[row] for row in order.tolist()]
-        return Slice(
-            [list(_batches(in_order[begin:end])) for begin, end in pairwise(ends)],
-            told,
+        rents, rent_of = _numbered(users.heard, _rent)
+        notifications = Notifications(
+            ids=_own_ids(parts, ids.as_bytes(user_ids)),
+            user_ids=user_ids,
+            shapes=Texts.of(piece for part in parts for piece in part.shape.pieces),
+            shape_of=np.repeat(np.arange(len(parts)), sizes_of_parts),
+            rents=rents,
+            rent_of=rent_of,
+            first=np.append(users.starts, len(users.numbers)),
+            searches=self._searches(users),
         )
+        told: Counter[Subject] = Counter()
+        for part, size in zip(parts, sizes_of_parts, strict=True):
+            told[Subject.of(part.told)] += size
+        return Slice(_batches(notifications, ids.partitions_of(user_ids, self.partitions), self.partitions), told)
 
-    def _searches(self, users: Users) -> list[bytes]:
-        """The searches of each user, as the members of a JSON array."""
-        numbers = users.numbers
-        subscription_ids = ids.as_bytes(ids.texts(self.register.subscription_ids[numbers]))
-        revisions = self.register.revisions[numbers].tolist()
-        written = [
-            _search(verdict) % search
-            for verdict, search in zip(
-                users.verdicts.tolist(),
-                zip(subscription_ids, revisions, self.register.names(numbers), strict=True),
-                strict=True,
-            )
-        ]
-        if len(users.starts) == len(written):
-            return written
-        bounds = pairwise([*users.starts.tolist(), len(written)])
-        return [b",".join(sorted(written[begin:end])) for begin, end in bounds]
+    def _searches(self, users: Users) -> Searches:
+        """The searches of each user, in the order of their ids."""
+        numbers, verdicts = users.numbers, users.verdicts
+        if len(users.starts) < len(numbers):
+            high, low = self.register.subscription_ids[numbers].view(">u8").T
+            of_user = np.repeat(np.arange(len(users.starts)), np.diff(users.starts, append=len(numbers)))
+            order = np.lexsort((low, high, of_user))
+            numbers, verdicts = numbers[order], verdicts[order]
+        shapes, shape_of = _numbered(verdicts, _search)
+        return Searches(
+            ids=ids.texts(self.register.subscription_ids[numbers]),
+            revisions=self.register.revisions[numbers],
+            names=self.register.names(numbers),
+            shapes=shapes,
+            shape_of=shape_of,
+        )
 
 
 _CRITERIA: Final = tuple(Criterion)
@@ -127,22 +142,25 @@ _ID, _USER, _SEARCH = (uuid5(NAMESPACE, f"the place of {what}") for what in ("an
 """What stands in an event's shape where each notification has its own."""
 
 
+def _numbered(values: NDArray[np.int64], pieces: Callable[[int], Iterable[bytes]]) -> tuple[Texts, NDArray[np.int64]]:
+    """The pieces of each different value, and of each value the number of its pieces."""
+    different, which = np.unique(values, return_inverse=True)
+    return Texts.of(chain.from_iterable(map(pieces, different.tolist()))), which
+
+
 @lru_cache(maxsize=4096)
-def _search(verdict: int) -> bytes:
-    """How a search with this verdict is written: a format of its id, its revision and its name as JSON."""
+def _search(verdict: int) -> tuple[bytes, ...]:
+    """How a search with this verdict is written: what stands around its id, its revision and its name as JSON."""
     unknown = tuple(each for bit, each in enumerate(_CRITERIA) if verdict >> 1 >> bit & 1)
     shape = MatchedSearch(subscription_id=_SEARCH, revision=0, name="", unknown=unknown, alert=bool(verdict & 1))
-    id_, revision, name, rest = _cut(shape.model_dump_json().encode(), str(_SEARCH), "0", '""')
-    return id_ + b"%b" + revision + b"%d" + name + b"%b" + rest
+    return _cut(shape.model_dump_json().encode(), str(_SEARCH), "0", '""')
 
 
 class _Shape(NamedTuple):
-    """What all notifications of a change for a reason have in common: formats of what each has of its own."""
+    """What all notifications of a change for a reason have in common: what stands around that which each has."""
 
-    name: bytes  # that the id is derived from: of the user
-    record: bytes  # of sizes and offset (_RECORD) and the key; then of id, user, searches, rent; of id and user
-    value_bytes: int  # without the searches and the rent
-    headers_bytes: int
+    name: tuple[bytes, ...]  # around the user's id, in that which a notification's id is derived from
+    pieces: tuple[bytes, ...]  # see `matcher.writing.PIECES`
 
     @classmethod
     def of(cls, told: Told, now: dt.datetime, topic: Topic, source: str) -> Self:
@@ -161,41 +179,12 @@ class _Shape(NamedTuple):
         )
         encoded = encode(topic, notification, source)
         assert encoded.value
-        searches, rent = search.model_dump_json(), _RENT % "null"
         headers = headers_written({name: value.encode() for name, value in encoded.headers.items()})
+        of_value = _cut(encoded.value, str(_ID), str(_USER), search.model_dump_json(), _RENT % "null")
         return cls(
-            name=_format(notification_name(change.flat_id, _USER, reason, listing).encode(), _USER),
-            record=_RECORD + _format(encoded.value, _ID, _USER, searches, rent) + _format(headers, _ID, _USER),
-            value_bytes=len(encoded.value) - len(searches) - len(rent),
-            headers_bytes=len(headers),
+            name=_cut(notification_name(change.flat_id, _USER, reason, listing).encode(), str(_USER)),
+            pieces=of_value + _cut(headers, str(_ID), str(_USER)),
         )
-
-    def names(self, user_ids: Iterable[bytes]) -> list[bytes]:
-        """What each user's id is derived from."""
-        return [self.name % user_id for user_id in user_ids]
-
-    def written(self, offset: int, value_bytes: int, notification: "_Notification") -> bytes:
-        """The record with this number in its batch: to the byte what `common.batches.record` makes of the event."""
-        _, id_, user_id, searches, rent = notification
-        number, size = varint(offset), varint(value_bytes)
-        rest = varint(_FIXED_BYTES + len(number) + len(size) + value_bytes + self.headers_bytes)
-        return self.record % (rest, number, user_id, size, id_, user_id, searches, rent, id_, user_id)
-
-
-_RECORD: Final = b"%b\0\0%b" + varint(ids.TEXT_LENGTH) + b"%b%b"
-"""How a record begins: a format of the size of all that follows, the offset, the key, and the size of the value."""
-
-_FIXED_BYTES: Final = len(_RECORD % (b"", b"", b"", b"")) + ids.TEXT_LENGTH
-
-
-class _Notification(NamedTuple):
-    """What it shares with others, and what it has of its own."""
-
-    shape: _Shape
-    id: bytes
-    user_id: bytes
-    searches: bytes
-    rent: bytes
 
 
 class _Part(NamedTuple):
@@ -206,46 +195,44 @@ class _Part(NamedTuple):
     users: Users
 
 
-def _notifications(
-    parts: Iterable[_Part], user_ids: list[bytes], searches: list[bytes], heard: list[int]
-) -> list[_Notification]:
-    """One for each user of each part."""
-    ends = accumulate((len(part.users.starts) for part in parts), initial=0)
-    shapes = [(part.shape, slice(*bounds)) for part, bounds in zip(parts, pairwise(ends), strict=False)]
-    names = chain.from_iterable(shape.names(user_ids[rows]) for shape, rows in shapes)
-    own = ids.as_bytes(ids.texts(ids.derived(NAMESPACE, names)))
-    of_each = chain.from_iterable(repeat(part.shape, len(part.users.starts)) for part in parts)
-    return list(map(_Notification._make, zip(of_each, own, user_ids, searches, map(_rent, heard), strict=True)))
+def _own_ids(parts: "Iterable[_Part]", user_ids: list[bytes]) -> NDArray[np.uint8]:
+    """The ids of notifications, as texts: derived from what each part tells, and from the user."""
+    rows = pairwise(accumulate((len(part.users.starts) for part in parts), initial=0))
+    names = (
+        before + user_id + after
+        for part, (begin, end) in zip(parts, rows, strict=False)
+        for before, after in (part.shape.name,)
+        for user_id in user_ids[begin:end]
+    )
+    return ids.texts(ids.derived(NAMESPACE, names))
 
 
-def _batches(notifications: Iterable[_Notification]) -> Iterator[Written]:
-    """The records of one partition, in as few batches as they fit into."""
-    records: list[bytes] = []
-    size = 0
-    for each in notifications:
-        value_bytes = each.shape.value_bytes + len(each.searches) + len(each.rent)
-        if value_bytes > LARGEST_EVENT:
-            raise EventTooLargeError(f"{NotificationRequested.type} {each.id.decode()} has {value_bytes} bytes.")
-        if records and size + value_bytes + each.shape.headers_bytes > LARGEST_BATCH:
-            yield Written(b"".join(records), len(records))
-            records, size = [], 0
-        records.append(each.shape.written(len(records), value_bytes, each))
-        size += len(records[-1])
-    if records:
-        yield Written(b"".join(records), len(records))
+def _batches(notifications: Notifications, partition_of: NDArray[np.uint32], partitions: int) -> list[list[Written]]:
+    """The records of each partition, in as few batches as they fit into."""
+    sizes = value_sizes(notifications)
+    if sizes.max() > LARGEST_EVENT:
+        row = int(sizes.argmax())
+        id_ = notifications.ids[row].tobytes().decode()
+        raise EventTooLargeError(f"{NotificationRequested.type} {id_} has {sizes[row]} bytes.")
+    order = np.argsort(partition_of, kind="stable")
+    ends = np.searchsorted(partition_of[order], np.arange(partitions), side="right")
+    shapes = notifications.shapes
+    headers = shapes.ends[PIECES - 1 :: PIECES] - shapes.starts[VALUE_PIECES::PIECES] + 2 * ids.TEXT_LENGTH
+    out = np.empty(int(sizes.sum() + len(sizes) * (BEFORE_VALUE + headers.max())), np.uint8)
+    written = Batches(*np.empty((4, len(sizes)), np.int64))
+    count = write(notifications, sizes, order, ends, LARGEST_BATCH, out, written)
+    batches: list[list[Written]] = [[] for _ in range(partitions)]
+    for begin, end, records, partition in np.array(written)[:, :count].T.tolist():
+        batches[partition].append(Written(out[begin:end].tobytes(), records))
+    return batches
 
 
 _RENT: Final = '"previous_rent_cents":%s'
 
 
 @lru_cache(maxsize=4096)
-def _rent(heard: int) -> bytes:
-    return (_RENT % ("null" if heard == NONE else heard)).encode()
-
-
-def _format(text: bytes, *marks: str | UUID) -> bytes:
-    """The text as a format of what stands in it where the marks are."""
-    return b"%b".join(_cut(text.replace(b"%", b"%%"), *map(str, marks)))
+def _rent(heard: int) -> tuple[bytes]:
+    return ((_RENT % ("null" if heard == NONE else heard)).encode(),)
 
 
 def _cut(text: bytes, *marks: str) -> tuple[bytes, ...]:

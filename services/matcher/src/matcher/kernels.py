@@ -32,10 +32,10 @@ SATISFIED: Final = 3
 
 IN_NO_TABLE: Final = -1
 
-MEASURED_BIT: Final = 1 << 30
+MEASURED_BIT: Final = 1 << 29
 """Set in the flags of a search whose place must be measured; it stays set where the listing lies at an edge."""
 
-OPEN_BIT: Final = 1 << 31
+OPEN_BIT: Final = 1 << 30
 """Set in the flags of a search that is found if the rules agree."""
 
 BORDER_M: Final = 0.01

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from matcher.kernels import FREE, enter_key, enter_keys, find_key, forget_key
 from matcher.wanted_places import PlaceWish
+from matcher.writing import Texts
 
 UUID_BYTES: Final = 16
 _ROOM: Final = 1024
@@ -93,9 +94,9 @@ class Register:
         self.active[number] = False
         self._given_back.append(number)
 
-    def names(self, numbers: NDArray[np.int32]) -> list[bytes]:
-        """The searches' names, each as a JSON string with its quotes, in UTF-8."""
-        return [self._names[number] for number in numbers.tolist()]
+    def names(self, numbers: NDArray[np.int32]) -> Texts:
+        """The searches' names, each as a JSON string with its quotes, in UTF-8. While they are held none may change."""
+        return self._names.at(numbers)
 
     def _make_room(self) -> None:
         for name in _COLUMNS:
@@ -136,6 +137,10 @@ class _Texts:
     def __getitem__(self, number: int) -> bytes:
         start = self._starts[number]
         return bytes(self._heap[start : start + self._lengths[number]])
+
+    def at(self, numbers: NDArray[np.int32]) -> Texts:
+        starts = self._starts[numbers]
+        return Texts(np.frombuffer(self._heap, np.uint8), starts, starts + self._lengths[numbers])
 
     def __setitem__(self, number: int, text: bytes) -> None:
         self._wasted += int(self._lengths[number])

@@ -293,8 +293,7 @@ class Phrased(Wishes):
         one = min(phrases, key=len, default=Folded(""))  # the shortest one: no other one stands in it
         texts = (Folded(""), one, Folded(" | ".join(sorted(phrases))))
         for described, verdicts in self._verdicts.items():
-            for column, text in zip((verdicts.none, verdicts.some, verdicts.all), texts, strict=True):
-                column.append(self.judge(number, Text(text, described)))
+            verdicts.append(*(self.judge(number, Text(text, described)) for text in texts))
 
 
 class _Phrases:
@@ -302,6 +301,11 @@ class _Phrases:
 
     def __init__(self) -> None:
         self.none, self.some, self.all = Column(np.uint8), Column(np.uint8), Column(np.uint8)
+
+    def append(self, none: int, some: int, every: int) -> None:
+        self.none.append(none)
+        self.some.append(some)
+        self.all.append(every)
 
 
 class Rare(Wishes):
