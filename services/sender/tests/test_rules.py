@@ -28,7 +28,7 @@ from sender.outcomes import (
     failure_of,
     refusal_of,
 )
-from sender.progress import NotFound, Progress, Situation, Stage, follow
+from sender.progress import DOUBTFUL, Disproven, NotFound, Progress, Situation, Stage, Unasked, Unclear, follow
 from sender.schedule import RETRIES, due_at, next_attempt_at
 from sender.statuses import ENDED, FAILURES, RANK, advance
 from testkit.factories import NOW
@@ -227,6 +227,9 @@ REPORTS = [
     Stale(30036),
     InDoubt("reset"),
     NotFound(),
+    Unclear("text_not_shown"),
+    Unasked(),
+    Disproven(),
 ]
 
 
@@ -239,10 +242,12 @@ def test_only_what_twilio_certainly_does_not_have_is_sent_again(reports: list[tu
             continue
         after = change.progress
         if after.stage is Stage.RETRYING:
-            assert not isinstance(report, Accepted | InDoubt)
+            assert not isinstance(report, Accepted | InDoubt | Unclear | Unasked)
             if isinstance(report, NotFound):
                 assert known.stage is Stage.IN_DOUBT
                 assert known.looks > 0
+            if isinstance(report, Disproven):
+                assert known.stage in DOUBTFUL
             after = Progress(
                 Stage.SENDING, MessageStatus.WAITING, after.attempt + 1, after.retries, 0, as_template=False, due_at=NOW
             )

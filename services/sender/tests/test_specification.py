@@ -17,7 +17,7 @@ from sender.digest import digest_text, direct_text, template_variables
 from sender.fold import fold
 from sender.outcomes import Accepted
 from sender.templates import Purpose, templates
-from sender.twilio import Request, Twilio
+from sender.twilio import Found, Request, Sought, Twilio
 from testkit.specification import MESSAGE, MESSAGES, needs_specification, request_to_twilio, specification_of
 from twilio_simulator import SimulatorClient
 
@@ -93,8 +93,9 @@ async def test_what_the_sender_asks_of_twilio_is_what_the_specification_allows(
             Request(ANNA, CALLBACK, content_sid=TEMPLATE, content_variables=variables),
         ):
             assert isinstance(await twilio.create(message), Accepted)
-        found = await twilio.find(ANNA, digest.marker, datetime.now(UTC))
-        assert found
+        now = datetime.now(UTC)
+        found = await twilio.find(Sought(ANNA, digest.marker, now, now))
+        assert isinstance(found, Found)
         assert (await twilio.fetch(found.sid)).sid == found.sid
     for request in wire.passed:
         specification.validate_request(request)

@@ -33,9 +33,9 @@ from sender.outcomes import (
     Unavailable,
     explained,
 )
-from sender.progress import NotFound, Stage
+from sender.progress import DOUBTFUL, NotFound, Unasked, Unclear
 from sender.reports import Check, Reported, Reports, Source, reported_status
-from sender.twilio import LookupFailed, Request, Twilio
+from sender.twilio import Found, LookupFailed, Request, Sought, Twilio
 
 log = structlog.get_logger()
 
@@ -252,40 +252,33 @@ class Dispatcher:
 
     async def _ask(self, check: Check) -> Reported | None:
         try:
-            return await (self._look_up(check) if check.stage is Stage.IN_DOUBT else self._fetch(check))
+            return await (self._look_up(check) if check.stage in DOUBTFUL else self._fetch(check))
         except LookupFailed as failed:
             log.warning("Twilio could not be asked", message_id=str(check.message_id), reason=str(failed))
-            return None
+            return Reported(check.message_id, check.attempt, Unasked(), Source.LOOK_UP)
 
     async def _look_up(self, check: Check) -> Reported:
         if check.to is None or check.marker is None:
             erased = Rejected(None, "erased")
             return Reported(check.message_id, check.attempt, erased, Source.LOOK_UP)
-        found = await self._twilio.find(check.to, check.marker, check.since)
-        log.info("Twilio was asked", message_id=str(check.message_id), found=found is not None)
-        if found is None:
-            return Reported(check.message_id, check.attempt, NotFound(), Source.LOOK_UP)
-        return reported_status(
-            check.message_id,
-            check.attempt,
-            Source.LOOK_UP,
-            status=found.status,
-            sid=found.sid,
-            code=found.error_code,
-        )
+        found = await self._twilio.find(Sought(check.to, check.marker, check.since, check.until, check.known))
+        log.info("Twilio was asked", message_id=str(check.message_id), found=type(found).__name__)
+        match found:
+            case Found():
+                return _found(check, found)
+            case Unclear():
+                return Reported(check.message_id, check.attempt, found, Source.LOOK_UP)
+            case None:
+                return Reported(check.message_id, check.attempt, NotFound(), Source.LOOK_UP)
 
     async def _fetch(self, check: Check) -> Reported | None:
-        if check.sid is None:
-            return None
-        found = await self._twilio.fetch(check.sid)
-        return reported_status(
-            check.message_id,
-            check.attempt,
-            Source.LOOK_UP,
-            status=found.status,
-            sid=found.sid,
-            code=found.error_code,
-        )
+        return _found(check, await self._twilio.fetch(check.sid)) if check.sid else None
+
+
+def _found(check: Check, found: Found) -> Reported:
+    return reported_status(
+        check.message_id, check.attempt, Source.LOOK_UP, status=found.status, sid=found.sid, code=found.error_code
+    )
 
 
 def _tell(call: Call, outcome: Outcome, seconds: float) -> None:

@@ -25,6 +25,7 @@ from common.topics import Topics
 from sender import rate, spending
 from sender.budget import Purse, day_of
 from sender.fold import Settled
+from sender.journal import Happened
 from sender.plan import Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
 from sender.rate import Channel
 from sender.spending import Expense
@@ -255,7 +256,7 @@ class Ledger:
     ) -> list[Call]:
         settled: list[tuple[UUID, Settled]] = []
         if decided.waits:
-            await self._postpone(connection, decided.waits)
+            await self._postpone(connection, decided.waits, now)
         if decided.ends:
             settled += await self._end(connection, decided.ends, now)
             given_up = _given_up(decided.ends, claimed.attempts, now)
@@ -279,12 +280,13 @@ class Ledger:
         await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
         return calls
 
-    async def _postpone(self, connection: "Connection", waits: Sequence[tuple[Due, Wait]]) -> None:
+    async def _postpone(self, connection: "Connection", waits: Sequence[tuple[Due, Wait]], now: datetime) -> None:
         await connection.execute(
             _POSTPONE,
             [due.message_id for due, _ in waits],
             [wait.until for _, wait in waits],
             [wait.reason for _, wait in waits],
+            now,
         )
 
     async def _end(
@@ -504,11 +506,18 @@ WHERE disposition IN ('in_message', 'grouped') AND reason <> 'withdrawn'
 GROUP BY gone.user_id
 """
 
-_POSTPONE = """
-UPDATE messages SET due_at = postponed.due_at, detail = postponed.detail
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS postponed(message_id, due_at, detail)
-WHERE messages.message_id = postponed.message_id
-"""
+_POSTPONE = f"""
+-- The journal is told of a reason once, however often it is looked at again.
+WITH postponed AS (
+    SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS postponed(message_id, until, reason)
+), noted AS (
+    INSERT INTO journal (message_id, at, what, detail, until)
+    SELECT message_id, $4, '{Happened.WAITS}', reason, until FROM postponed JOIN messages USING (message_id)
+    WHERE detail <> reason
+)
+UPDATE messages SET due_at = until, detail = reason
+FROM postponed WHERE messages.message_id = postponed.message_id
+"""  # noqa: S608 - a constant
 
 _END = """
 UPDATE messages SET stage = 'ended', status = ended.status, detail = ended.detail, changed_at = $4

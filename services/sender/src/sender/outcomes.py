@@ -1,5 +1,6 @@
 """What became of a call to Twilio or of a message that Twilio took: outcomes as types."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -151,6 +152,27 @@ def _refusal(meaning: Meaning, code: int, retry_after: timedelta | None = None) 
             return Delayed(code, Cause(meaning.value))
         case _:
             return Rejected(code, meaning.value, ours=meaning in _OURS)
+
+
+_WORDS: Final[Mapping[type[Refusal], str]] = {
+    RateLimited: "rate_limited",
+    OutsideWindow: "outside_window",
+    TemplateUnusable: "template_unusable",
+    Misconfigured: "misconfigured",
+    OptedOut: "opted_out",
+    Stale: "stale",
+}
+
+
+def word_of(refusal: Refusal) -> str:
+    """Why Twilio refused, in a word."""
+    match refusal:
+        case Rejected():
+            return refusal.reason
+        case Delayed():
+            return refusal.cause.value
+        case _:
+            return _WORDS[type(refusal)]
 
 
 def explained(refusal: Refusal) -> dict[str, Any]:

@@ -28,6 +28,13 @@ from sender.statuses import ENDED, advance
 
 DAILY_CAP_PAUSE: Final = timedelta(hours=1)
 
+ASKED_FOR: Final = timedelta(hours=1)
+"""How long Twilio is asked in vain about a message in doubt, before a person is."""
+PARKED_RECHECK: Final = timedelta(hours=1)
+CANNOT_BE_ASKED: Final = "cannot_be_asked"
+MOST_LOST: Final = 3
+"""How many attempts of one message may vanish without a trace, before a person looks at it."""
+
 
 class Stage(StrEnum):
     """Where a message is with us; `MessageStatus` is what others are told."""
@@ -36,13 +43,44 @@ class Stage(StrEnum):
     RETRYING = "retrying"
     SENDING = "sending"
     IN_DOUBT = "in_doubt"
+    PARKED = "parked"  # in doubt, and a person must decide
     TAKEN = "taken"
     ENDED = "ended"
+
+
+class AttemptState(StrEnum):
+    """What is known of one call to Twilio."""
+
+    SENDING = "sending"  # committed; it may run, or its process may have died
+    IN_DOUBT = "in_doubt"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LOST = "lost"  # it never reached Twilio
+
+
+DOUBTFUL: Final = frozenset({Stage.IN_DOUBT, Stage.PARKED})
 
 
 @dataclass(frozen=True)
 class NotFound:
     """Twilio was asked and does not have the message."""
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """Twilio was asked, and it cannot be told from its answer whether it has the message."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """Twilio could not be asked."""
+
+
+@dataclass(frozen=True)
+class Disproven:
+    """A person says that Twilio does not have the message, and wants it sent again."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +129,18 @@ class Situation:
     has_template: bool  # there is one for such a message, whether it may be used or not
     strikes: int  # how often in a row the channel has refused
     first_poll: timedelta  # after which Twilio is asked about a message that it has
+    age: timedelta = timedelta()  # of the attempt
+    lost: int = 0  # earlier attempts of the message that never reached Twilio
     is_code: bool = False  # worth another try while its reader may be joining the sandbox
     failed_as: MessageStatus = MessageStatus.REJECTED  # the status of a failure: the answer's, or the callback's own
 
 
-Report: TypeAlias = Outcome | NotFound
+Report: TypeAlias = Outcome | NotFound | Unclear | Unasked | Disproven
 
 
-def follow(known: Progress, attempt: int, report: Report, situation: Situation, *, refused: bool) -> Change | None:
+def follow(  # noqa: PLR0911 - one case per kind of report
+    known: Progress, attempt: int, report: Report, situation: Situation, *, refused: bool
+) -> Change | None:
     """What follows from a report about an attempt, or None if it changes nothing.
 
     `refused`: this attempt is known to have failed, so that a late word of its progress is old.
@@ -106,10 +148,16 @@ def follow(known: Progress, attempt: int, report: Report, situation: Situation, 
     match report:
         case Accepted():
             return None if refused else _taken(known, attempt, report, situation)
-        case _ if attempt != known.attempt or known.stage not in (Stage.SENDING, Stage.IN_DOUBT, Stage.TAKEN):
+        case _ if attempt != known.attempt or known.stage not in {Stage.SENDING, Stage.TAKEN, *DOUBTFUL}:
             return None  # of an attempt that is over
         case NotFound():
             return _not_found(known, situation)
+        case Unclear():
+            return _parked(known, situation, report.reason)
+        case Unasked():
+            return _parked(known, situation, CANNOT_BE_ASKED) if situation.age >= ASKED_FOR else None
+        case Disproven():
+            return Change(_again(known, situation.now, "disproven")) if known.stage in DOUBTFUL else None
         case InDoubt():
             return _in_doubt(known, report, situation)
         case _:
@@ -154,11 +202,24 @@ def _in_doubt(known: Progress, report: InDoubt, situation: Situation) -> Change 
 
 def _not_found(known: Progress, situation: Situation) -> Change | None:
     """Only a second look that finds nothing allows another attempt: the first may have come too early."""
-    if known.stage is not Stage.IN_DOUBT:
+    if known.stage is Stage.PARKED and known.detail != CANNOT_BE_ASKED:
+        return None  # it was parked for something else than not being answered
+    if known.stage not in DOUBTFUL:
         return None
     if known.looks == 0:
-        return Change(replace(known, looks=1, due_at=situation.now + situation.grace))
+        again = situation.now + situation.grace
+        return Change(replace(known, stage=Stage.IN_DOUBT, looks=1, due_at=again))
+    if situation.lost + 1 >= MOST_LOST:
+        return _parked(known, situation, "lost_often")
     return Change(_again(known, situation.now, "not_found"))
+
+
+def _parked(known: Progress, situation: Situation, reason: str) -> Change | None:
+    """Asking does not end the doubt: a person must, unless a callback or a later look does."""
+    if known.stage is not Stage.IN_DOUBT:
+        return None
+    parked = replace(known, stage=Stage.PARKED, looks=0, due_at=situation.now + PARKED_RECHECK, detail=reason)
+    return Change(parked, alert=True)
 
 
 def _refused(  # noqa: C901, PLR0911 - one case per outcome

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -16,13 +17,29 @@ from common.outbox import Outbox
 from common.prices import Charge, Micros, Prices
 from common.topics import Topics
 from common.twilio_errors import advice_of
-from sender import rate, spending
+from sender import journal, rate, spending
 from sender.intake import DUE_CHANNEL
+from sender.journal import Entry, Happened
 from sender.ledger import settle_messages, settled_events
-from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of
+from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of, word_of
 from sender.plan import Policy
-from sender.progress import Change, NotFound, Pause, Progress, Report, Situation, Stage, follow
-from sender.schedule import POLLS_PER_SECOND
+from sender.progress import (
+    DOUBTFUL,
+    PARKED_RECHECK,
+    AttemptState,
+    Change,
+    Disproven,
+    NotFound,
+    Pause,
+    Progress,
+    Report,
+    Situation,
+    Stage,
+    Unasked,
+    Unclear,
+    follow,
+)
+from sender.schedule import POLLS_PER_SECOND, channel_pause
 from sender.spending import Expense
 from sender.statuses import FAILURES
 from sender.templates import purpose_of
@@ -37,15 +54,18 @@ reports_recorded = Counter("itarent_sender_reports_total", "Reports about messag
 LOOK_UP_AGAIN: Final = timedelta(seconds=20)
 """When a message in doubt is looked up again, if this time Twilio does not answer."""
 NO_MORE_POLLS: Final = timedelta(days=36_500)
+DOUBTS_IN_A_ROW: Final = 5
+"""After so many calls in a row that ended in doubt, sending pauses: it must not put everybody's message in doubt."""
 
 
 class Source(StrEnum):
-    """Who says it: Twilio's answer to the call, a callback, a look-up; or we, since a lease has run out."""
+    """Who says it: Twilio's answer to the call, a callback, a look-up; we, since a lease has run out; or a person."""
 
     ANSWER = "answer"
     CALLBACK = "callback"
     LOOK_UP = "look_up"
     LEASE = "lease"
+    PERSON = "person"
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,9 @@ class Check:
     to: str | None  # None, like `marker`: it was erased
     marker: str | None
     sid: str | None
-    since: datetime
+    since: datetime  # when its first attempt began
+    until: datetime  # when the last one ended, as far as it is known
+    known: frozenset[str]  # MessageSids of other attempts for the same user
 
 
 def reported_status(
@@ -96,7 +118,8 @@ class _Cost:
 class _Attempt:
     """An attempt as it is known while a batch is worked through."""
 
-    state: str
+    state: AttemptState
+    detail: str
     started_at: datetime
     recipient: str | None
     sid: str | None
@@ -118,6 +141,7 @@ class _Batch:
 
     now: datetime
     strikes: int
+    doubts: int  # in a row, on all replicas
     messages: Mapping[UUID, _Message]
     progress: dict[UUID, Progress]
     attempts: dict[tuple[UUID, int], _Attempt]
@@ -130,6 +154,8 @@ class _Batch:
     answered: list[UUID] = field(default_factory=list)
     expenses: list[Expense] = field(default_factory=list)
     templates_unusable: list[tuple[str, int]] = field(default_factory=list)  # ContentSid, error code
+    journal: list[Entry] = field(default_factory=list)
+    doubtful: int = 0  # calls that ended in doubt
     proven_at: datetime | None = None  # when a call was begun that shows that the channel works
 
 
@@ -179,7 +205,11 @@ class Reports:
             polling = await connection.fetchrow(_LOCK_POLLING)
             assert polling is not None
             slots = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, most)
-            rows = await connection.fetch(_CLAIM_CHECKS, len(slots.at), LOOK_UP_AGAIN, polls) if slots.at else []
+            rows = (
+                await connection.fetch(_CLAIM_CHECKS, len(slots.at), LOOK_UP_AGAIN, polls, PARKED_RECHECK)
+                if slots.at
+                else []
+            )
             used = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, len(rows))
             await connection.execute(_USE_POLLING, used.next_slot)
         return [
@@ -191,6 +221,8 @@ class Reports:
                 row["marker"],
                 row["sid"],
                 row["since"],
+                row["until"],
+                frozenset(row["known"] or ()),
             )
             for row in rows
         ]
@@ -201,11 +233,12 @@ class Reports:
         ids = sorted({each.message_id for each in reported})
         messages = await connection.fetch(_LOCK_MESSAGES, ids)
         attempts = await connection.fetch(_ATTEMPTS, ids)
-        channel = await connection.fetchrow("SELECT strikes, clock_timestamp() AS now FROM channel")
+        channel = await connection.fetchrow("SELECT strikes, doubts, clock_timestamp() AS now FROM channel")
         assert channel is not None
         return _Batch(
             now=channel["now"],
             strikes=channel["strikes"],
+            doubts=channel["doubts"],
             messages={row["message_id"]: _message(row) for row in messages},
             progress={row["message_id"]: _progress(row) for row in messages},
             attempts={(row["message_id"], row["attempt"]): _attempt(row) for row in attempts},
@@ -224,14 +257,18 @@ class Reports:
             strikes=batch.strikes,
             is_code=message.purpose is DirectPurpose.CODE,
             first_poll=self._policy.polls[0],
+            age=batch.now - attempt.started_at,
+            lost=_lost(batch, reported.message_id),
             failed_as=reported.failed_as,
         )
         known = batch.progress[reported.message_id]
-        change = follow(known, reported.attempt, reported.report, situation, refused=attempt.state == "refused")
+        was_refused = attempt.state is AttemptState.REFUSED
+        change = follow(known, reported.attempt, reported.report, situation, refused=was_refused)
         _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
         _note_attempt(attempt, reported.report, change)
         _note_cost(batch, reported, attempt, self._policy.prices)
         if change:
+            batch.journal += _happened(reported, known, change)
             _note_change(batch, reported, attempt, change)
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -249,6 +286,7 @@ class Reports:
             connection, self._topics.message_statuses, [*events, *settled_events(settled, batch.now)]
         )
         await self._write_channel(connection, batch)
+        await journal.write(connection, batch.journal, batch.now)
         await spending.record(connection, self._policy.prices.currency, batch.expenses)
         if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
             await connection.execute(_WAKE)
@@ -294,6 +332,7 @@ class Reports:
                 batch.now,
                 [attempt.cost.charged if attempt.cost else 0 for _, attempt in changed],
                 [attempt.cost.counts if attempt.cost else False for _, attempt in changed],
+                [attempt.detail for _, attempt in changed],
             )
 
     async def _status_events(self, connection: "Connection", batch: _Batch) -> list[MessageStatusReported]:
@@ -322,11 +361,23 @@ class Reports:
         return events
 
     async def _write_channel(self, connection: "Connection", batch: _Batch) -> None:
+        if batch.doubtful and not batch.proven_at:
+            in_a_row = await connection.fetchval(_DOUBT, batch.doubtful)
+            if in_a_row >= DOUBTS_IN_A_ROW:
+                batch.pauses.append(Pause("in_doubt", channel_pause(batch.strikes, None)))
         if batch.pauses:
             worst = max(batch.pauses, key=lambda pause: (pause.alert, pause.duration))
-            await connection.execute(_PAUSE, batch.now, worst.duration, worst.reason)
-        elif batch.strikes and batch.proven_at:
-            await connection.execute(_RESUME, batch.proven_at)
+            until = await connection.fetchval(_PAUSE, batch.now, worst.duration, worst.reason)
+            batch.journal.append(Entry(Happened.PAUSED, detail=worst.reason, until=until))
+        elif (batch.strikes or batch.doubts) and batch.proven_at:
+            was_paused = await connection.fetchval(_RESUME, batch.proven_at)
+            batch.journal += [Entry(Happened.RESUMED)] * bool(was_paused)
+
+
+def _lost(batch: _Batch, message_id: UUID) -> int:
+    """How many attempts of a message never reached Twilio."""
+    attempts = (attempt for (of, _), attempt in batch.attempts.items() if of == message_id)
+    return sum(attempt.state is AttemptState.LOST for attempt in attempts)
 
 
 def _note_answer(
@@ -337,6 +388,7 @@ def _note_answer(
         return
     if was_sending and batch.messages[reported.message_id].purpose is None:
         batch.answered.append(reported.message_id)
+    batch.doubtful += isinstance(reported.report, InDoubt)
     works = not isinstance(reported.report, (InDoubt, Unavailable)) and not (change and change.pause)
     if works:
         batch.proven_at = max(filter(None, (batch.proven_at, attempt.started_at)))
@@ -346,20 +398,45 @@ def _note_answer(
 
 
 def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> None:
-    before = (attempt.state, attempt.sid, attempt.error_code)
+    before = (attempt.state, attempt.detail, attempt.sid, attempt.error_code)
     match report:
         case Accepted():
             attempt.sid = attempt.sid or report.sid
-            attempt.state = attempt.state if attempt.state == "refused" else "accepted"
+            if attempt.state is not AttemptState.REFUSED:
+                attempt.state = AttemptState.ACCEPTED
         case InDoubt():
-            attempt.state = "in_doubt" if attempt.state == "sending" else attempt.state
-        case NotFound():
-            attempt.state = "lost" if change and change.progress.stage is Stage.RETRYING else attempt.state
+            if attempt.state is AttemptState.SENDING:
+                attempt.state, attempt.detail = AttemptState.IN_DOUBT, report.reason
+        case NotFound() | Disproven():
+            if change and change.progress.stage is Stage.RETRYING:
+                attempt.state = AttemptState.LOST
+        case Unclear() | Unasked():
+            pass
         case Unavailable():
-            attempt.state = "refused"
+            attempt.state, attempt.detail = AttemptState.REFUSED, report.reason
         case _:
-            attempt.state, attempt.error_code = "refused", report.code
-    attempt.changed |= before != (attempt.state, attempt.sid, attempt.error_code)
+            attempt.state, attempt.error_code = AttemptState.REFUSED, report.code
+            attempt.detail = word_of(report)
+    attempt.changed |= before != (attempt.state, attempt.detail, attempt.sid, attempt.error_code)
+
+
+def _happened(reported: Reported, known: Progress, change: Change) -> Iterator[Entry]:
+    """What a change says to whoever reads the message's story later, beside what its attempts say."""
+    after = change.progress
+    entry = partial(Entry, message_id=reported.message_id, attempt=reported.attempt)
+    match after.stage:
+        case Stage.PARKED:
+            yield entry(Happened.PARKED, detail=after.detail)
+        case Stage.IN_DOUBT if known.stage is Stage.SENDING:
+            yield entry(Happened.DOUBTED, detail=after.detail, until=after.due_at)
+        case Stage.IN_DOUBT:
+            yield entry(Happened.NOT_FOUND, until=after.due_at)
+        case Stage.RETRYING:
+            yield entry(Happened.RETRIES, detail=after.detail, error_code=after.error_code, until=after.due_at)
+        case _ if known.stage in DOUBTFUL:
+            yield entry(Happened.RESOLVED, detail=reported.source.value)
+        case _:
+            return
 
 
 def _note_cost(batch: _Batch, reported: Reported, attempt: _Attempt, prices: Prices) -> None:
@@ -367,11 +444,11 @@ def _note_cost(batch: _Batch, reported: Reported, attempt: _Attempt, prices: Pri
     known = attempt.cost
     if known is None:
         return
-    counts = attempt.state not in ("refused", "lost")
+    counts = attempt.state not in (AttemptState.REFUSED, AttemptState.LOST)
     charged = known.price
-    if attempt.state == "lost":
+    if attempt.state is AttemptState.LOST:
         charged = 0
-    elif attempt.state == "refused":
+    elif attempt.state is AttemptState.REFUSED:
         charged = prices.of_failure(reported.failed_as, attempt.error_code) if known.counts else known.charged
     if (counts, charged) != (known.counts, known.charged):
         batch.expenses.append(
@@ -455,7 +532,8 @@ def _message(row: asyncpg.Record) -> _Message:
 
 def _attempt(row: asyncpg.Record) -> _Attempt:
     return _Attempt(
-        row["state"],
+        AttemptState(row["state"]),
+        row["detail"],
         row["started_at"],
         row["recipient"],
         row["sid"],
@@ -489,9 +567,9 @@ WHERE messages.message_id = changed.message_id
 _SAVE_ATTEMPTS = """
 UPDATE attempts
 SET state = changed.state, sid = changed.sid, error_code = changed.error_code, ended_at = $6,
-    charged_micros = changed.charged_micros, counts = changed.counts
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $7::bigint[], $8::boolean[])
-    AS changed(message_id, attempt, state, sid, error_code, charged_micros, counts)
+    charged_micros = changed.charged_micros, counts = changed.counts, detail = changed.detail
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $7::bigint[], $8::boolean[], $9::text[])
+    AS changed(message_id, attempt, state, sid, error_code, charged_micros, counts, detail)
 WHERE attempts.message_id = changed.message_id AND attempts.attempt = changed.attempt
 """
 
@@ -521,16 +599,22 @@ WHERE message_id = ANY($1::uuid[]) AND disposition IN ('in_message', 'grouped')
 GROUP BY message_id
 """
 
+_DOUBT = "UPDATE channel SET doubts = doubts + $1 RETURNING doubts"
+
 _PAUSE = """
 UPDATE channel
 SET paused_at = $1::timestamptz, paused_until = greatest(paused_until, $1::timestamptz + $2::interval), reason = $3,
     strikes = strikes + 1, probing_until = NULL
+RETURNING paused_until
 """
 
 _RESUME = """
+-- Whether it was paused. A call that was begun before the pause proves nothing.
 UPDATE channel
-SET paused_at = NULL, paused_until = NULL, probing_until = NULL, reason = '', strikes = 0
-WHERE paused_at <= $1
+SET paused_at = NULL, paused_until = NULL, probing_until = NULL, reason = '', strikes = 0, doubts = 0
+FROM (SELECT paused_at AS since FROM channel FOR UPDATE) AS before
+WHERE since IS NULL OR since <= $1
+RETURNING since IS NOT NULL
 """
 
 _LAPSED = """
@@ -544,21 +628,32 @@ _USE_POLLING = "UPDATE polling SET next_slot = $1"
 _CLAIM_CHECKS = """
 WITH claimed AS (
     SELECT message_id FROM messages
-    WHERE stage IN ('in_doubt', 'taken') AND due_at <= clock_timestamp()
+    WHERE stage IN ('in_doubt', 'parked', 'taken') AND due_at <= clock_timestamp()
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), checked AS (
     UPDATE messages
     SET due_at = clock_timestamp() + CASE stage
             WHEN 'in_doubt' THEN $2::interval
+            WHEN 'parked' THEN $4::interval
             ELSE ($3::interval[])[least(looks + 1, cardinality($3::interval[]))]
         END,
         looks = CASE stage WHEN 'taken' THEN looks + 1 ELSE looks END
     WHERE message_id IN (SELECT message_id FROM claimed)
-    RETURNING message_id, attempt, stage, sid
+    RETURNING message_id, user_id, attempt, stage, sid
 )
-SELECT checked.*, current.recipient, current.marker,
-    (SELECT min(started_at) FROM attempts WHERE attempts.message_id = checked.message_id) AS since
+SELECT checked.*, current.recipient, current.marker, coalesce(current.ended_at, current.started_at) AS until,
+    first.since,
+    -- What Twilio shows of that time and is known to be another message.
+    CASE WHEN stage <> 'taken' THEN (
+        SELECT array_agg(other.sid) FROM messages JOIN attempts AS other USING (message_id)
+        WHERE messages.user_id = checked.user_id AND other.sid IS NOT NULL
+            AND (other.message_id, other.attempt) <> (checked.message_id, checked.attempt)
+            AND other.started_at > first.since - interval '1 hour'
+    ) END AS known
 FROM checked JOIN attempts AS current USING (message_id, attempt)
+    CROSS JOIN LATERAL (
+        SELECT min(started_at) AS since FROM attempts WHERE attempts.message_id = checked.message_id
+    ) AS first
 """
 
 _WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"

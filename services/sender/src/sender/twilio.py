@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,6 +19,7 @@ from twilio.rest import Client
 
 from common.events import MessageStatus
 from sender.outcomes import Accepted, InDoubt, Outcome, Unavailable, refusal_of
+from sender.progress import Unclear
 
 log = structlog.get_logger()
 
@@ -25,6 +28,9 @@ CLOCK_SKEW: Final = timedelta(minutes=2)
 """How far Twilio's clock may be from ours when a message is looked up by its time."""
 PAGE: Final = 50
 MOST_LOOKED_AT: Final = 200
+SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+MOST_CODE: Final = 2**31 - 1
+LONGEST_PAUSE_S: Final = 300
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,17 @@ class Found:
     sid: str
     status: MessageStatus
     error_code: int | None
+
+
+@dataclass(frozen=True)
+class Sought:
+    """An attempt whose answer was lost: what Twilio's message would look like if it was taken."""
+
+    to: str  # E.164
+    marker: str  # a part of its text that no other message to this phone has
+    since: datetime  # before the first attempt of the message was made
+    until: datetime  # when the last one was known to be over
+    known: AbstractSet[str] = frozenset()  # MessageSids that belong to other attempts
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Refused(Exception):  # noqa: N818 - the border to the library: it becomes 
         self.code = _code_in(text)
         super().__init__(f"HTTP {status}, error {self.code}")
         self.retry_after = _seconds(headers.get("Retry-After"))
+        self.request_id = headers.get("Twilio-Request-Id", "")
 
 
 class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library has no types
@@ -114,7 +132,7 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library ha
             headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
             allow_redirects=allow_redirects,
         ) as response:
-            text = await response.text()
+            text = (await response.read()).decode(errors="replace")  # whatever a proxy in between may say
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise Refused(response.status, text, response.headers)
             return Response(response.status, text, response.headers)
@@ -141,7 +159,8 @@ class Twilio:
         cls, base_url: str, account_sid: str, token: str, sender: str, *, timeout_s: float, in_flight: int
     ) -> AsyncIterator["Twilio"]:
         """A client for the life of a process, over one pool of connections; `sender` is `whatsapp:+…`."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        # The shorter one for connecting: what ends there has certainly not left us, and is no doubt.
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))
         connector = aiohttp.TCPConnector(limit=in_flight + 4, keepalive_timeout=30)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
@@ -159,9 +178,14 @@ class Twilio:
             answer = await self._client.request_async("POST", self._messages_url, data=self._form(request))
             message = json.loads(answer.content)
             sid = message.get("sid")
-            return Accepted(sid, _status(message.get("status"))) if sid else InDoubt("answer_without_sid")
+            if isinstance(sid, str) and SID.fullmatch(sid):
+                return Accepted(sid, _status(message.get("status")))
+            return InDoubt("answer_without_sid")
         except Refused as refused:
-            return refusal_of(refused.status, refused.code, refused.retry_after)
+            outcome = refusal_of(refused.status, refused.code, refused.retry_after)
+            if isinstance(outcome, InDoubt):  # there is no MessageSid to ask Twilio's support about
+                log.warning("Twilio could not answer", http_status=refused.status, request_id=refused.request_id)
+            return outcome
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Unavailable(type(error).__name__)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -181,24 +205,36 @@ class Twilio:
         }
         return {name: value for name, value in form.items() if value is not None}
 
-    async def find(self, to: str, marker: str, since: datetime) -> Found | None:
-        """The message to a phone whose body has the marker, created after `since` by about two minutes at the most.
+    async def find(self, sought: Sought) -> Found | Unclear | None:
+        """Whether Twilio has a message, by its phone, the time in which it was made, and its text.
+
+        DateSent is null until a message is sent, so it is no filter: the newest are gone through until they are too
+        old. A message of that time whose text Twilio does not show (an account can have texts redacted) and that is
+        none of `known` may be the one.
 
         Raises:
             LookupFailed: Twilio did not answer, so nothing is known.
         """
+        looked_at = 0
+        unclear: Unclear | None = None
         try:
-            # DateSent is null until a message is sent, so it is no filter: the newest come first.
-            messages = await self._client.messages.list_async(
-                to=f"whatsapp:{to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
+            chat = await self._client.messages.stream_async(
+                to=f"whatsapp:{sought.to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
             )
+            async for message in chat:
+                looked_at += 1
+                match _compared(message, sought):
+                    case Found() as found:
+                        return found
+                    case Unclear() as unclear:
+                        pass
+                    case _Older():
+                        return unclear
+                    case None:
+                        pass
         except Exception as error:
             raise _lookup_failed(error) from error
-        for message in messages:
-            recent = message.date_created is None or message.date_created >= since - CLOCK_SKEW
-            if recent and marker in (message.body or ""):
-                return _found(message)
-        return None
+        return Unclear("too_many_messages") if looked_at == MOST_LOOKED_AT else unclear
 
     async def fetch(self, sid: str) -> Found:
         """A message by its MessageSid.
@@ -264,16 +300,32 @@ class NoAccount(Twilio):
     async def create(self, request: Request) -> Outcome:  # noqa: ARG002 - there is nobody to take it
         return Unavailable("no_account")
 
-    async def find(self, to: str, marker: str, since: datetime) -> Found | None:  # noqa: ARG002
+    async def find(self, sought: Sought) -> Found | Unclear | None:  # noqa: ARG002
         raise LookupFailed("no_account")
 
     async def fetch(self, sid: str) -> Found:  # noqa: ARG002
         raise LookupFailed("no_account")
 
 
+@dataclass(frozen=True)
+class _Older:
+    """A message from before the attempt: so are all that follow."""
+
+
+def _compared(message: Any, sought: Sought) -> Found | Unclear | _Older | None:  # noqa: ANN401 - the library has no types
+    created = message.date_created
+    if created and created < sought.since - CLOCK_SKEW:
+        return _Older()
+    if str(message.sid) in sought.known:
+        return None
+    if sought.marker in (message.body or ""):
+        return _found(message)
+    may_be = not message.body and (not created or created <= sought.until + CLOCK_SKEW)
+    return Unclear("text_not_shown") if may_be else None
+
+
 def _found(message: Any) -> Found:  # noqa: ANN401 - the library has no types
-    code = message.error_code
-    return Found(str(message.sid), _status(message.status), int(code) if code else None)
+    return Found(str(message.sid), _status(message.status), _code(message.error_code))
 
 
 def _status(word: object) -> MessageStatus:
@@ -285,10 +337,23 @@ def _status(word: object) -> MessageStatus:
 
 def _code_in(text: str) -> int | None:
     try:
-        return int(json.loads(text)["code"])
-    except (ValueError, TypeError, KeyError):
+        return _code(json.loads(text)["code"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
+def _code(value: object) -> int | None:
+    """An error code, also where it is told as text; None for what can be none, and for 0, which is no error."""
+    text = str(value)
+    code = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_CODE)) else 0
+    return code if 0 < code <= MOST_CODE else None
+
+
 def _seconds(header: str | None) -> timedelta | None:
-    return timedelta(seconds=min(int(header), 300)) if header and header.isdigit() else None
+    """A Retry-After in seconds, however long Twilio would have us wait."""
+    text = header or ""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return timedelta(
+        seconds=LONGEST_PAUSE_S if len(text) > len(str(LONGEST_PAUSE_S)) else min(int(text), LONGEST_PAUSE_S)
+    )

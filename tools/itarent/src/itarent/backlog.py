@@ -100,6 +100,6 @@ def _partitions(topics: tuple[Topic, ...]) -> list[TopicPartition]:
 
 
 _UNFINISHED = """
-SELECT (SELECT count(*) FROM sender.messages WHERE stage IN ('waiting', 'retrying', 'sending', 'in_doubt')),
+SELECT (SELECT count(*) FROM sender.messages WHERE stage IN ('waiting', 'retrying', 'sending', 'in_doubt', 'parked')),
        (SELECT count(*) FROM sender.outbox) + (SELECT count(*) FROM api.outbox)
 """

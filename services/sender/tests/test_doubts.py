@@ -1,0 +1,167 @@
+"""Messages that Twilio may or may not have: resolved by callback or look-up, else parked; never sent again blindly."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+
+from common.events import MessageStatus, NotificationRequested
+from sender.reports import Source, reported_status
+from testkit.waiting import eventually
+from twilio_simulator import Fault, FaultKind
+
+from .conftest import Sender, flat_for, renter
+
+A_DAY_AGO = "UPDATE attempts SET started_at = started_at - interval '1 day'"
+LOOK_NOW = "UPDATE messages SET due_at = now() WHERE stage IN ('in_doubt', 'parked')"
+
+
+async def story_of(sender: Sender, message_id: UUID) -> list[tuple[str, str]]:
+    """What the journal says of a message, in order."""
+    rows = await sender.pool.fetch(
+        "SELECT what, detail FROM journal WHERE message_id = $1 ORDER BY position", message_id
+    )
+    return [(row["what"], row["detail"]) for row in rows]
+
+
+@contextlib.asynccontextmanager
+async def hiding_texts(sender: Sender) -> AsyncIterator[str]:
+    """Twilio for an account that has its messages redacted: lists show no text."""
+
+    async def pass_on(request: web.Request) -> web.Response:
+        form = await request.read()
+        kept = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
+        url = sender.simulator.base_url + request.path_qs
+        async with session.request(request.method, url, data=form or None, headers=kept) as answer:
+            said = await answer.json()
+            for message in said.get("messages", []):
+                message["body"] = ""
+            return web.Response(text=json.dumps(said), status=answer.status, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", pass_on)
+    runner = web.AppRunner(app)
+    async with aiohttp.ClientSession() as session:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            host, port = runner.addresses[0]
+            yield f"http://{host}:{port}"
+        finally:
+            await runner.cleanup()
+
+
+async def in_doubt(sender: Sender, kind: FaultKind) -> tuple[NotificationRequested, asyncpg.Record]:
+    """A message whose answer was lost, and of which nobody has been asked yet."""
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(event := flat_for(anna.user_id))
+    await sender.simulator.script(Fault(kind))
+    async with sender.but(grace=timedelta(hours=1)).dispatching():
+        message = await sender.until(event, stage="in_doubt", status="in_doubt")
+    return event, message
+
+
+async def test_what_a_look_up_cannot_tell_is_parked_and_resolved_by_its_callback(sender: Sender) -> None:
+    event, message = await in_doubt(sender, FaultKind.RESET_TAKEN)
+    await sender.pool.execute(LOOK_NOW)
+    async with hiding_texts(sender) as url, sender.but(base_url=url).dispatching():
+        await sender.until(event, stage="parked", status="in_doubt", detail="text_not_shown")
+        await sender.pool.execute(LOOK_NOW)
+        await eventually(lambda: sender.pool.fetchval("SELECT due_at > now() FROM messages"))
+    parked = await sender.message(event)
+    assert (parked["stage"], parked["attempt"]) == ("parked", 1), "asking again decides nothing"
+    sent = reported_status(message["message_id"], 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None)
+    await sender.reports.record([sent])
+    assert (await sender.message(event))["stage"] == "taken"
+    assert len(await sender.simulator.messages()) == 1
+    assert [what for what, _ in await story_of(sender, message["message_id"])] == ["doubted", "parked", "resolved"]
+
+
+async def test_texts_that_are_not_shown_leave_no_doubt_where_every_message_is_known(sender: Sender) -> None:
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(first := flat_for(anna.user_id))
+    async with sender.dispatching():
+        await sender.until(first, stage="taken")
+    await sender.tell(second := flat_for(anna.user_id))
+    await sender.simulator.script(Fault(FaultKind.RESET))
+    async with hiding_texts(sender) as url, sender.but(base_url=url).dispatching():
+        await sender.until(second, stage="taken", attempt=2)
+    assert len(await sender.simulator.messages()) == 2
+
+
+async def test_a_message_about_which_twilio_does_not_answer_for_long_is_parked_until_it_does(sender: Sender) -> None:
+    event, message = await in_doubt(sender, FaultKind.RESET)
+    await sender.pool.execute(LOOK_NOW)
+    away = sender.but(base_url="http://127.0.0.1:9")
+    async with away.dispatching():
+        await eventually(lambda: sender.pool.fetchval("SELECT due_at > now() FROM messages"))
+        assert (await sender.message(event))["stage"] == "in_doubt"
+        await sender.pool.execute(A_DAY_AGO)
+        await sender.pool.execute(LOOK_NOW)
+        await sender.until(event, stage="parked", detail="cannot_be_asked")
+    await sender.pool.execute(LOOK_NOW)
+    async with sender.dispatching():
+        await sender.until(event, stage="taken", attempt=2)
+    assert len(await sender.simulator.messages()) == 1
+    story = await story_of(sender, message["message_id"])
+    assert [what for what, _ in story] == ["doubted", "parked", "not_found", "retries"]
+
+
+async def test_a_message_whose_attempts_vanish_again_and_again_is_parked(sender: Sender) -> None:
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(event := flat_for(anna.user_id))
+    await sender.simulator.script(Fault(FaultKind.RESET, times=None))
+    quick = sender.but(grace=timedelta(seconds=0.05))
+    async with quick.dispatching():
+        await sender.until(event, stage="parked", detail="lost_often", attempt=3)
+    states = await sender.pool.fetch("SELECT state FROM attempts ORDER BY attempt")
+    assert [row["state"] for row in states] == ["lost", "lost", "in_doubt"]
+
+
+async def test_an_earlier_attempt_that_failed_is_not_taken_for_the_one_in_doubt(sender: Sender) -> None:
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(event := flat_for(anna.user_id))
+    async with sender.dispatching():
+        taken = await sender.until(event, stage="taken")
+        failed = reported_status(
+            taken["message_id"], 1, Source.CALLBACK, status=MessageStatus.FAILED, sid=taken["sid"], code=30008
+        )
+        await sender.simulator.script(Fault(FaultKind.RESET))
+        await sender.reports.record([failed])
+        await sender.pool.execute("UPDATE messages SET due_at = now() WHERE stage = 'retrying'")
+        await sender.until(event, stage="taken", attempt=3)
+    states = await sender.pool.fetch("SELECT state FROM attempts ORDER BY attempt")
+    assert [row["state"] for row in states] == ["refused", "lost", "accepted"]
+
+
+async def test_calls_that_all_end_in_doubt_pause_sending_before_everybodys_do(sender: Sender) -> None:
+    renters = [renter() for _ in range(40)]
+    events = [flat_for(each.user_id) for each in renters]
+    await sender.know(*renters)
+    await sender.tell(*events)
+    await sender.simulator.script(Fault(FaultKind.SERVER_ERROR_TAKEN, times=None, http_status=503))
+    narrow = sender.but(per_second=40, in_flight=2, grace=timedelta(seconds=0.1))
+    async with narrow.dispatching():
+        await eventually(lambda: sender.pool.fetchval("SELECT reason = 'in_doubt' FROM channel"))
+        await eventually(partial(sender.pool.fetchval, "SELECT count(*) > 0 FROM journal WHERE what = 'paused'"))
+        assert await sender.pool.fetchval("SELECT count(*) FROM attempts") < len(renters)
+        await sender.simulator.clear_faults()
+        for event in events:
+            await eventually(partial(_went_out, sender, event), within_seconds=30)
+        await eventually(lambda: sender.pool.fetchval("SELECT doubts = 0 AND reason = '' FROM channel"))
+    assert sorted(each.to for each in await sender.simulator.messages()) == sorted(each.phone or "" for each in renters)
+    assert await sender.pool.fetchval("SELECT what FROM journal WHERE message_id IS NULL ORDER BY at DESC") == "resumed"
+
+
+async def _went_out(sender: Sender, event: NotificationRequested) -> bool:
+    return (await sender.message(event))["stage"] in ("taken", "ended")
