@@ -1,8 +1,9 @@
-"""A sender over a real database and a simulated Twilio, without Kafka: events are handed to it as they were read."""
+"""A sender over a real database and a simulated Twilio: without Kafka, events are handed to it as they were read."""
 
 import asyncio
 import contextlib
 import itertools
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from common.links import Links
 from common.listing import Listing
 from common.postgres import open_pool
 from common.topics import Topics
+from local_servers.ports import free_port
 from sender.approvals import Approvals
 from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits
@@ -32,6 +34,8 @@ from testkit.factories import make_listing, make_notification, make_recipient
 from testkit.servers import Database
 from testkit.waiting import eventually
 from twilio_simulator import SimulatorClient, running_simulator
+
+from .processes import VERIFY_TOKEN, Environment
 
 TOPICS = Topics.within("sender-tests")
 POLICY = Policy(
@@ -236,3 +240,26 @@ async def simulator() -> AsyncIterator[SimulatorClient]:
 async def sender(database: Database, simulator: SimulatorClient) -> AsyncIterator[Sender]:
     async with open_pool(database.url("sender"), "sender-tests") as pool:
         yield Sender(pool, simulator)
+
+
+@pytest.fixture
+def environment(kafka: str, topics: Topics, database: Database, simulator: SimulatorClient) -> Environment:
+    account = simulator.account_sid
+    return {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "KAFKA_NAMESPACE": topics.listings.name.removesuffix(".listings.v1"),
+        "DATABASE_URL": database.url("sender"),
+        "HTTP_PORT": str(free_port()),
+        "WHATSAPP_API_URL": f"{simulator.base_url}/2010-04-01/Accounts/{account}/Messages.json",
+        "WHATSAPP_API_TOKEN": simulator.auth_token,
+        "WHATSAPP_PHONE_NUMBER_ID": simulator.sender,
+        "WHATSAPP_BUSINESS_ACCOUNT_ID": account,
+        "WEBHOOK_PUBLIC_URL": "http://127.0.0.1:9",
+        "WHATSAPP_WEBHOOK_VERIFY_TOKEN": VERIFY_TOKEN,
+        "PUBLIC_URL": "https://bot.example",
+        "LINK_SIGNING_KEY": "a-signing-key-of-tests",
+        "SENDER_LEASE_SECONDS": "3",
+        "SENDER_REQUEST_TIMEOUT_SECONDS": "0.5",
+        "IN_DOUBT_GRACE_SECONDS": "0.6",
+    }

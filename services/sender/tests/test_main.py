@@ -1,25 +1,16 @@
 """The sender as a process: over real Kafka, a real database and a simulated Twilio."""
 
-import contextlib
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import pytest
 from faststream.kafka import KafkaBroker
 
 from common.events import MessageStatus, MessageStatusReported, NotificationSettled, RecipientSaved
 from common.kafka import Publisher, tombstone
 from common.topics import Topics
-from local_servers.ports import free_port
 from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.reports import Reports
@@ -30,67 +21,7 @@ from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind, SimulatorClient
 
 from .conftest import NOT_ASKED, TOPICS, direct_for, flat_for, renter
-
-Environment = dict[str, str]
-VERIFY_TOKEN = "a-verify-token-of-tests"
-COMMAND = [sys.executable, "-m", "sender"]
-
-
-@pytest.fixture
-def environment(kafka: str, topics: Topics, database: Database, simulator: SimulatorClient) -> Environment:
-    account = simulator.account_sid
-    return {
-        "PATH": os.environ["PATH"],
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "KAFKA_NAMESPACE": topics.listings.name.removesuffix(".listings.v1"),
-        "DATABASE_URL": database.url("sender"),
-        "HTTP_PORT": str(free_port()),
-        "WHATSAPP_API_URL": f"{simulator.base_url}/2010-04-01/Accounts/{account}/Messages.json",
-        "WHATSAPP_API_TOKEN": simulator.auth_token,
-        "WHATSAPP_PHONE_NUMBER_ID": simulator.sender,
-        "WHATSAPP_BUSINESS_ACCOUNT_ID": account,
-        "WEBHOOK_PUBLIC_URL": "http://127.0.0.1:9",
-        "WHATSAPP_WEBHOOK_VERIFY_TOKEN": VERIFY_TOKEN,
-        "PUBLIC_URL": "https://bot.example",
-        "LINK_SIGNING_KEY": "a-signing-key-of-tests",
-        "SENDER_LEASE_SECONDS": "3",
-        "SENDER_REQUEST_TIMEOUT_SECONDS": "0.5",
-        "IN_DOUBT_GRACE_SECONDS": "0.6",
-    }
-
-
-@contextlib.asynccontextmanager
-async def started(environment: Environment, folder: Path) -> AsyncIterator["subprocess.Popen[bytes]"]:
-    """A sender that serves, and ends with the body, in good order unless the body has killed it."""
-    log_file = folder / "log"
-    with log_file.open("ab") as log, subprocess.Popen(COMMAND, env=environment, cwd=folder, stderr=log) as process:  # noqa: ASYNC220 - only this test runs
-        try:
-            await eventually(lambda: _serves(environment), within_seconds=30)
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            ended = process.wait(timeout=15)
-    logged = log_file.read_text()
-    assert ended in (0, -signal.SIGKILL), logged
-    assert "+39333" not in logged
-    assert VERIFY_TOKEN not in logged
-
-
-def _serves(environment: Environment) -> bool:
-    with contextlib.suppress(OSError):
-        return _health(environment)["status"] == "ok"
-    return False
-
-
-def _health(environment: Environment) -> dict[str, str | None]:
-    health: dict[str, str | None] = json.loads(_get(environment, "/healthz"))
-    return health
-
-
-def _get(environment: Environment, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{environment['HTTP_PORT']}{path}") as answer:
-        content: bytes = answer.read()
-    return content
+from .processes import COMMAND, VERIFY_TOKEN, Environment, eventually_in, get, health, started
 
 
 async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recorded(  # noqa: PLR0917 - fixtures
@@ -119,10 +50,10 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
             of_flat = next(each for each in await eventually(reports) if flat.notification_id in each.notification_ids)
             delivered = {"status": MessageStatus.DELIVERED, "reported_by": "callback", "reported_at": NOW}
             await publisher.publish(topics.message_statuses, [of_flat.model_copy(update=delivered)])
-        await _eventually_in(
+        await eventually_in(
             database, "SELECT status = 'delivered' FROM messages WHERE message_id = $1", of_flat.message_id
         )
-        assert b"itarent_sender_calls_total" in _get(environment, "/metrics/")
+        assert b"itarent_sender_calls_total" in get(environment, "/metrics/")
 
 
 async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
@@ -150,11 +81,11 @@ async def test_a_sender_in_a_pause_says_why(
     anna = renter()
     wrong = environment | {"WHATSAPP_API_TOKEN": "0" * 32}
     async with started(wrong, tmp_path), Publisher.connected(kafka, "tests") as publisher:
-        assert _health(wrong)["paused_for"] is None
+        assert health(wrong)["paused_for"] is None
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
         await publisher.publish(topics.notifications, [direct_for(anna.user_id)])
-        await eventually(lambda: _health(wrong)["paused_for"] == "misconfigured 20003", within_seconds=15)
-        metrics = _get(wrong, "/metrics/").decode()
+        await eventually(lambda: health(wrong)["paused_for"] == "misconfigured 20003", within_seconds=15)
+        metrics = get(wrong, "/metrics/").decode()
     assert 'itarent_sender_channel_paused{reason="misconfigured 20003"} 1.0' in metrics
 
 
@@ -170,7 +101,7 @@ async def test_the_logs_tell_what_became_of_a_listing_and_never_who_was_texted_o
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in (joined, stranger)])
         await publisher.publish(topics.notifications, [taken, refused])
         await simulator.messages_when(1, 20)
-        await _eventually_in(database, "SELECT count(*) FILTER (WHERE error_code = 63015) = 1 FROM messages")
+        await eventually_in(database, "SELECT count(*) FILTER (WHERE error_code = 63015) = 1 FROM messages")
         bodies = [message.body for message in await simulator.messages()]
     json_lines, lines = (tmp_path / "log").read_text(), readable.read_text()
     errors = [line for line in lines.splitlines() if "ERROR" in line]
@@ -203,7 +134,7 @@ async def test_a_sender_that_is_switched_off_runs_without_an_account_and_sends_n
     async with started(off, tmp_path), Publisher.connected(kafka, "tests") as publisher:
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
         await publisher.publish(topics.notifications, [flat_for(anna.user_id), direct_for(anna.user_id)])
-        await _eventually_in(
+        await eventually_in(
             database,
             "SELECT count(*) FILTER (WHERE disposition = 'suppressed' AND detail = 'disabled') = 2 FROM notifications",
         )
@@ -218,11 +149,11 @@ async def test_an_erasure_on_kafka_reaches_the_sender(
     async with started(environment, tmp_path):
         async with Publisher.connected(kafka, "tests") as publisher:
             await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
-            await _eventually_in(database, "SELECT count(*) = 1 FROM recipients")
+            await eventually_in(database, "SELECT count(*) = 1 FROM recipients")
             await publisher.publish_encoded(
                 [tombstone(topics.recipients, key) for key in ("of no user", str(anna.user_id))]
             )
-        await _eventually_in(database, "SELECT count(*) = 0 FROM recipients")
+        await eventually_in(database, "SELECT count(*) = 0 FROM recipients")
 
 
 async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # noqa: PLR0917 - fixtures
@@ -241,24 +172,10 @@ async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # n
             await simulator.messages_when(enough, 20)
             process.kill()
     async with started(environment, tmp_path):
-        await _eventually_in(
+        await eventually_in(
             database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages", within_seconds=30
         )
     assert sorted(message.to for message in await simulator.messages()) == sorted(each.phone or "" for each in renters)
-
-
-async def _eventually_in(database: Database, condition: str, *arguments: object, within_seconds: float = 15) -> None:
-    connection = await asyncpg.connect(database.url("sender"))
-    try:
-        await eventually(lambda: _holds(connection, condition, *arguments), within_seconds=within_seconds)
-    finally:
-        await connection.close()
-
-
-async def _holds(connection: "asyncpg.Connection[Any]", condition: str, *arguments: object) -> bool:
-    with contextlib.suppress(asyncpg.UndefinedTableError):
-        return bool(await connection.fetchval(condition, *arguments))
-    return False
 
 
 def test_no_subscriber_acknowledges_what_it_has_not_recorded() -> None:
