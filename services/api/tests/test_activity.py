@@ -152,6 +152,28 @@ async def test_dispositions_say_what_became_of_each_match(api: Api) -> None:
     assert (await other.call("GET", "/activity")).json()["items"] == []
 
 
+async def test_what_had_failed_and_was_sent_again_is_in_a_message(api: Api) -> None:
+    renter = await api.renter()
+    user_id = await renter.id()
+    told = make_notification(user_id=user_id)
+    taken = accepted(user_id, told)
+    failed = NotificationSettled(
+        notification_id=told.notification_id,
+        user_id=user_id,
+        disposition="failed",
+        detail="not_joined_sandbox",
+        settled_at=NOW,
+    )
+    refused = taken.model_copy(update={"status": MessageStatus.REJECTED, "error_code": 63015})
+    await api.services.activity.record_notifications([told])
+    await api.services.activity.record_statuses([refused, failed])
+    [item] = (await renter.call("GET", "/activity")).json()["items"]
+    assert (item["disposition"], item["detail"]) == ("failed", "not_joined_sandbox")
+    await api.services.activity.record_statuses([taken.model_copy(update={"attempt": 2})])
+    [item] = (await renter.call("GET", "/activity")).json()["items"]
+    assert (item["disposition"], item["detail"]) == ("in_message", None)
+
+
 async def test_the_page_of_a_message_shows_all_of_its_flats_in_its_readers_language(api: Api) -> None:
     renter = await api.renter()
     await renter.call("PATCH", "/me", json={"language": "ru"})

@@ -111,7 +111,12 @@ class Sender:
     def __post_init__(self) -> None:
         self.intake = Intake(self.pool, TOPICS, self.policy)
         self.reports = Reports(
-            self.pool, TOPICS, self.policy, grace=self.grace, on_template_unusable=self._on_template_unusable
+            self.pool,
+            TOPICS,
+            self.policy.prices,
+            polls=self.policy.polls,
+            grace=self.grace,
+            on_template_unusable=self._on_template_unusable,
         )
         self.ledger = Ledger(
             self.pool,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.meanings import meaning_of
 from api.paging import Cursor
-from api.statuses import RANKS
+from api.statuses import ON_ITS_WAY, RANKS
 from common.events import (
     Card,
     DirectMessageRequested,
@@ -272,19 +272,25 @@ def _item(row: _Row) -> ActivityItem:
         previous_rent_cents=row["previous_rent_cents"],
         searches=row["searches"],
         disposition=_disposition(row),
-        detail=row["detail"],
+        detail=None if _was_sent_after_all(row) else row["detail"],
         message=_message(message) if message else None,
     )
 
 
 def _disposition(row: _Row) -> Disposition:
     """How a notification ended, as far as the events say: settled without a message, or told in one."""
-    if row["disposition"]:
-        return Disposition(row["disposition"])
     message = row["message"]
+    if row["disposition"] and not _was_sent_after_all(row):
+        return Disposition(row["disposition"])
     if message is None or message["status"] == MessageStatus.WAITING:
         return Disposition.WAITING
     return Disposition.IN_MESSAGE if row["shown"] else Disposition.GROUPED
+
+
+def _was_sent_after_all(row: _Row) -> bool:
+    """Whether a message that had failed was sent again, which an operator may order, or has arrived all the same."""
+    message = row["message"]
+    return bool(row["disposition"] == Disposition.FAILED and message and message["status"] in ON_ITS_WAY)
 
 
 def _message(row: _Row) -> MessageView:

@@ -23,3 +23,16 @@ RANKS: Final[Mapping[MessageStatus, int]] = {
     MessageStatus.DELIVERED: 9,
     MessageStatus.READ: 10,
 }
+
+ON_ITS_WAY: Final = frozenset(
+    {
+        MessageStatus.ACCEPTED,
+        MessageStatus.SCHEDULED,
+        MessageStatus.QUEUED,
+        MessageStatus.SENDING,
+        MessageStatus.SENT,
+        MessageStatus.DELIVERED,
+        MessageStatus.READ,
+    }
+)
+"""Statuses of a message that Twilio has taken, and that has not failed."""

@@ -26,7 +26,7 @@ from sender import rate, spending
 from sender.budget import Purse, day_of
 from sender.fold import Settled
 from sender.journal import Happened
-from sender.plan import Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
+from sender.plan import HELD, Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
 from sender.rate import Channel
 from sender.spending import Expense
 from sender.templates import Standings
@@ -127,6 +127,8 @@ class Ledger:
             row = await connection.fetchrow(_LOCK_CHANNEL)
             assert row is not None
             now = row["now"]
+            if row["held"]:
+                return Begun(paused=HELD)
             channel = Channel(row["next_slot"], row["paused_until"], row["probing_until"], row["strikes"])
             slots = rate.reserve(channel.next_slot, now, self._per_second, channel.room(now, most))
             if not slots.at:
@@ -295,17 +297,8 @@ class Ledger:
         """End messages that are not sent: first what has a reason of its own, then the rest with the message's."""
         own = [(due.user_id, each) for due, end in ends for each in end.settled]
         await settle(connection, [each for _, each in own], now)
-        await connection.execute(
-            _END,
-            [due.message_id for due, _ in ends],
-            [_status_of(end).value for _, end in ends],
-            [end.reason for _, end in ends],
-            now,
-        )
-        rest = await settle_messages(
-            connection, [(due.message_id, end.disposition, end.reason) for due, end in ends], now
-        )
-        return own + rest
+        ended = [Ended(due.message_id, _status_of(end), end.disposition, end.reason) for due, end in ends]
+        return own + await end_messages(connection, ended, now)
 
     async def _start_sending(
         self, connection: "Connection", sends: Sequence[tuple[Due, Send]], calls: Sequence[Call], now: datetime
@@ -359,6 +352,28 @@ async def settle(connection: "Connection", settled: Sequence[Settled], now: date
             [each.detail for each in settled],
             now,
         )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A message that is not sent (any more), and how what it was to tell ends with it."""
+
+    message_id: UUID
+    status: MessageStatus
+    disposition: Disposition
+    reason: str
+
+
+async def end_messages(connection: "Connection", ended: Sequence[Ended], now: datetime) -> list[tuple[UUID, Settled]]:
+    """End messages, and what they were to tell: (user, notification) of each that was not settled before."""
+    await connection.execute(
+        _END,
+        [each.message_id for each in ended],
+        [each.status.value for each in ended],
+        [each.reason for each in ended],
+        now,
+    )
+    return await settle_messages(connection, [(each.message_id, each.disposition, each.reason) for each in ended], now)
 
 
 async def settle_messages(
@@ -440,13 +455,14 @@ def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
         row["opted_out_at"],
         row["opted_out_phone"],
         erased=row["erased_at"] is not None,
+        held=row["held_at"] is not None,
         claim_refuses=claim_refuses,
     )
 
 
 _LOCK_CHANNEL = """
 -- One replica at a time decides what is sent next: slots are handed out in order, and none twice.
-SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason FROM channel FOR UPDATE
+SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason, held FROM channel FOR UPDATE
 """
 
 _USE_CHANNEL = "UPDATE channel SET next_slot = $1, probing_until = $2"
@@ -478,7 +494,7 @@ ORDER BY position
 """
 
 _LOCK_CONTACTS = """
-SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone, erased_at
+SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone, erased_at, held_at
 FROM contacts WHERE user_id = ANY($1::uuid[])
 ORDER BY user_id FOR UPDATE
 """
@@ -558,7 +574,8 @@ WHERE notifications.notification_id = settled.notification_id
 
 _SETTLE_MESSAGES = """
 UPDATE notifications
-SET disposition = ended.disposition, detail = ended.detail, settled_at = $4, event = NULL
+SET disposition = ended.disposition, detail = ended.detail, settled_at = $4, event = NULL,
+    placed = notifications.disposition
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS ended(message_id, disposition, detail)
 WHERE notifications.message_id = ended.message_id
     AND notifications.disposition IN ('waiting', 'in_message', 'grouped')

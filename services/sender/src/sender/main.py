@@ -56,7 +56,8 @@ async def sender(settings: Settings) -> None:
         reports = Reports(
             pool,
             topics,
-            policy,
+            policy.prices,
+            polls=policy.polls,
             grace=timedelta(seconds=settings.in_doubt_grace_seconds),
             on_template_unusable=approvals.refuse,
         )

@@ -21,6 +21,10 @@ from sender.templates import MAY_STILL_COME, MISSING, Approval, Standing, Standi
 ERASED: Final = "erased"
 """Why something is suppressed whose user has gone."""
 
+HELD: Final = "held"
+"""Why something waits that an operator lets not go out; `Orders.resume` wakes it."""
+HELD_RECHECK: Final = timedelta(minutes=10)
+
 CONSENT_GRACE: Final = timedelta(seconds=5)
 """How long a message waits for a consent that may be on its way: phones and notifications come by different topics."""
 CONSENT_RECHECK: Final = timedelta(seconds=0.25)
@@ -77,6 +81,7 @@ class Contact:
     opted_out_at: datetime | None = None
     opted_out_phone: str | None = None
     erased: bool = False
+    held: bool = False  # by an operator
     claim_refuses: bool = False  # the phone that the user claims has said STOP, to us or to Twilio
 
 
@@ -186,6 +191,8 @@ def _timing(
     """Whether it is too late or too early. A user who asks for a message is awake and has an answer at once."""
     if now > due.latest_at:
         return End(Disposition.EXPIRED, "too_late")
+    if contact.held:
+        return Wait(now + HELD_RECHECK, HELD)
     if due.purpose is not None:
         return None
     quiet_hours, zone = (recipient.quiet_hours, recipient.time_zone) if recipient else (None, "Europe/Rome")

@@ -22,7 +22,6 @@ from sender.intake import DUE_CHANNEL
 from sender.journal import Entry, Happened
 from sender.ledger import settle_messages, settled_events
 from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of, word_of
-from sender.plan import Policy
 from sender.progress import (
     DOUBTFUL,
     PARKED_RECHECK,
@@ -39,7 +38,7 @@ from sender.progress import (
     Unclear,
     follow,
 )
-from sender.schedule import POLLS_PER_SECOND, channel_pause
+from sender.schedule import POLLS, POLLS_PER_SECOND, channel_pause
 from sender.spending import Expense
 from sender.statuses import FAILURES
 from sender.templates import purpose_of
@@ -166,15 +165,17 @@ class Reports:
         self,
         pool: asyncpg.Pool,
         topics: Topics,
-        policy: Policy,
+        prices: Prices,
         *,
+        polls: Sequence[timedelta] = POLLS,
         grace: timedelta,
         on_template_unusable: Callable[[str, int], None] = lambda _sid, _code: None,
     ) -> None:
         self._pool = pool
         self._on_template_unusable = on_template_unusable
         self._topics = topics
-        self._policy = policy
+        self._prices = prices
+        self._polls = polls
         self._grace = grace
         self._outbox = Outbox("sender")
 
@@ -183,13 +184,21 @@ class Reports:
         if not reported:
             return
         async with self._pool.acquire() as connection, connection.transaction():
-            batch = await self._read(connection, reported)
-            for each in reported:
-                self._follow(batch, each)
-            for content_sid, code in batch.templates_unusable:  # before the message is due again
-                self._on_template_unusable(content_sid, code)
-            await self._write(connection, batch)
+            batch = await self._record(connection, reported)
         _tell(reported, batch)
+
+    async def record_within(self, connection: "Connection", reported: Sequence[Reported]) -> None:
+        """The same in the caller's transaction."""
+        await self._record(connection, reported)
+
+    async def _record(self, connection: "Connection", reported: Sequence[Reported]) -> _Batch:
+        batch = await self._read(connection, reported)
+        for each in reported:
+            self._follow(batch, each)
+        for content_sid, code in batch.templates_unusable:  # before the message is due again
+            self._on_template_unusable(content_sid, code)
+        await self._write(connection, batch)
+        return batch
 
     async def doubt_lapsed_leases(self) -> int:
         """Whatever a dead process was sending is in doubt: Twilio may have it."""
@@ -200,7 +209,7 @@ class Reports:
 
     async def claim_checks(self, most: int) -> list[Check]:
         """Messages that Twilio is to be asked about now; nobody else asks about them for a while."""
-        polls = [*self._policy.polls[1:], NO_MORE_POLLS]
+        polls = [*self._polls[1:], NO_MORE_POLLS]
         async with self._pool.acquire() as connection, connection.transaction():
             polling = await connection.fetchrow(_LOCK_POLLING)
             assert polling is not None
@@ -256,7 +265,7 @@ class Reports:
             has_template=purpose_of(message.purpose) is not None,
             strikes=batch.strikes,
             is_code=message.purpose is DirectPurpose.CODE,
-            first_poll=self._policy.polls[0],
+            first_poll=self._polls[0],
             age=batch.now - attempt.started_at,
             lost=_lost(batch, reported.message_id),
             failed_as=reported.failed_as,
@@ -266,7 +275,7 @@ class Reports:
         change = follow(known, reported.attempt, reported.report, situation, refused=was_refused)
         _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
         _note_attempt(attempt, reported.report, change)
-        _note_cost(batch, reported, attempt, self._policy.prices)
+        _note_cost(batch, reported, attempt, self._prices)
         if change:
             batch.journal += _happened(reported, known, change)
             _note_change(batch, reported, attempt, change)
@@ -287,7 +296,7 @@ class Reports:
         )
         await self._write_channel(connection, batch)
         await journal.write(connection, batch.journal, batch.now)
-        await spending.record(connection, self._policy.prices.currency, batch.expenses)
+        await spending.record(connection, self._prices.currency, batch.expenses)
         if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
             await connection.execute(_WAKE)
 
