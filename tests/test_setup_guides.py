@@ -377,7 +377,7 @@ async def test_the_guide_leads_from_nothing_to_a_delivered_message(follower: Fol
         assert "Everything works." in said[check]
         assert "✗" not in said[check]
     assert "Twilio" in said['tail -f logs/whatsapp_worker.log | grep "Twilio"']
-    assert "It is delivered" in said["itarent message YOUR_MESSAGE_ID"]
+    assert "It is delivered" in said["itarent ledger show YOUR_MESSAGE_ID"]
 
     texts = [message for message in await follower.simulator.messages() if message.to == PHONE]
     assert [message.status for message in texts] == ["delivered"] * 3, "the code, the confirmation, the test"

@@ -87,15 +87,20 @@ def migrations_of(package: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_pool(url: str, service: str, *, size: int = 10) -> AsyncIterator[asyncpg.Pool]:
-    """A pool for the life of a process; JSON columns are read and written as Python values."""
+async def open_pool(
+    url: str, service: str, *, size: int = 10, schema: str | None = None
+) -> AsyncIterator[asyncpg.Pool]:
+    """A pool for the life of a process; JSON columns are read and written as Python values.
+
+    `schema` is for a role that is not the service's own, whose search path is another.
+    """
     async with asyncpg.create_pool(
         url,
         min_size=1,
         max_size=size,
         init=_speak_json,
         command_timeout=60,
-        server_settings={"application_name": service},
+        server_settings={"application_name": service, **({"search_path": schema} if schema else {})},
     ) as pool:
         yield pool
 

@@ -132,7 +132,7 @@ class Orders:
                 return _UNKNOWN
             if found.stage not in DOUBTFUL:
                 return _not_to_be("settled", found)
-            report = Accepted(sid, MessageStatus.SENT) if sent else Rejected(None, NOT_SENT)
+            report = Accepted(sid or "", MessageStatus.SENT) if sent else Rejected(None, NOT_SENT)
             await self._report(connection, found, report)
             return await self._carried(connection, Action.SENT if sent else Action.NOT_SENT, found, order)
 

@@ -13,9 +13,9 @@ from common.twilio_errors import MEANING_OF, Meaning, advice_of
 
 @dataclass(frozen=True)
 class Accepted:
-    """Twilio has the message; its MessageSid is known, unless a person says so."""
+    """Twilio has the message."""
 
-    sid: str | None
+    sid: str  # empty if a person says so who does not know it
     status: MessageStatus
 
 

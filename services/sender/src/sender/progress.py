@@ -178,7 +178,7 @@ def _taken(known: Progress, attempt: int, report: Accepted, situation: Situation
             known,
             stage=Stage.ENDED if status in ENDED else Stage.TAKEN,
             status=status,
-            sid=known.sid or report.sid,
+            sid=known.sid or report.sid or None,
             looks=0 if first_heard else known.looks,
             due_at=situation.now + situation.first_poll if first_heard else known.due_at,
             detail="",

@@ -410,7 +410,7 @@ def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> N
     before = (attempt.state, attempt.detail, attempt.sid, attempt.error_code)
     match report:
         case Accepted():
-            attempt.sid = attempt.sid or report.sid
+            attempt.sid = attempt.sid or report.sid or None
             if attempt.state is not AttemptState.REFUSED:
                 attempt.state = AttemptState.ACCEPTED
         case InDoubt():

@@ -15,7 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "test": "itarent.checking:check_and_test",
     "settings": "itarent.settings:settings",
     "sandbox": "itarent.sandbox:sandbox",
-    "message": "itarent.message:message",
+    "ledger": "itarent.ledger.cli:app",
     "explain": "itarent.explain:explain_match",
     "lock": "itarent.lock:lock",
     "openapi": "itarent.openapi.document:openapi",

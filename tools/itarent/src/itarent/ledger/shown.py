@@ -1,0 +1,149 @@
+"""Stories on the screen: what is most asked for first, then everything in order."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from itarent.ledger.story import ListingStory, MessageStory, Story, Told, UserStory
+from itarent.ledger.telling import ARRIVED, BAD, ended, headline_of, lines_of, moment, ordered, span
+
+
+def show(story: Story, console: Console, now: dt.datetime) -> None:
+    console.print(Group(*_parts(story, now)))
+
+
+def _parts(story: Story, now: dt.datetime) -> list[Text | Table]:
+    match story:
+        case MessageStory():
+            return [_message(story, now), _lines(story), *_tells(story.told, "It tells:")]
+        case UserStory():
+            return [_user(story, now), *_messages(story, now), *_tells(story.in_no_message, "In no message:")]
+        case ListingStory():
+            return [_listing(story), *_tells(story.told, "", users=True)]
+
+
+def _message(story: MessageStory, now: dt.datetime) -> Text:
+    title = Text.assemble(("Message ", "bold"), str(story.message_id), f" ({story.kind}) for user {story.user_id}\n")
+    for sentence in headline_of(story, now):
+        title.append(f"{sentence}\n", _style(story.status))
+    if not story.statuses_known:
+        title.append("The api's tables cannot be read here: what callbacks said is missing.\n", "yellow")
+    return title
+
+
+def _lines(story: MessageStory) -> Table:
+    table = _table("when", "call", "says", "what happened")
+    for line in lines_of(story):
+        call = str(line.attempt) if line.attempt else ""
+        table.add_row(moment(line.at), call, line.by, Text(line.said))
+    return table
+
+
+def _tells(told: Sequence[Told], title: str, *, users: bool = False) -> list[Text | Table]:
+    if not told:
+        return []
+    names = (["user"] if users else []) + ["notification", "about", "came", "became of it", "message"]
+    table = _table(*names)
+    for each in told:
+        about = " ".join(filter(None, (each.reason.replace("_", " "), each.listing_id, each.title)))
+        cells = [str(each.user_id)] if users else []
+        message = f"{each.message_id} ({each.message_status})" if users and each.message_id else ""
+        table.add_row(
+            *cells, str(each.notification_id), Text(about), moment(each.received_at), Text(ended(each)), message
+        )
+    return [Text(f"\n{title}", "bold"), table] if title else [table]
+
+
+def _user(story: UserStory, now: dt.datetime) -> Text:
+    text = Text.assemble(("User ", "bold"), str(story.user_id), "\n")
+    for sentence in _standing(story, now):
+        text.append(f"{sentence}\n")
+    for order in ordered(story.orders):
+        text.append(f"{order}\n", "yellow")
+    return text
+
+
+def _standing(story: UserStory, now: dt.datetime) -> list[str]:
+    """What decides whether and when anything goes out to a user."""
+    if story.erased_at:
+        return [f"The account was erased at {moment(story.erased_at)}: nothing goes out any more."]
+    said = []
+    if not story.known:
+        said.append("The sender has not heard how the user is reached: nothing goes out.")
+    elif story.stopped:
+        said.append("The user has said STOP: nothing goes out.")
+    elif not story.verified:
+        said.append("The user has no proven phone: nothing goes out.")
+    else:
+        said.append("The user wants messages, and the phone is proven.")
+    if story.held_at:
+        said.append(f"An operator has paused sending to the user since {moment(story.held_at)}.")
+    if story.opted_out_at:
+        said.append(
+            f"Twilio said at {moment(story.opted_out_at)} that the user blocks us; a message from them lifts it."
+        )
+    said.append(_window(story, now))
+    said.append(f"Quiet hours: {story.quiet_hours or 'none'}; interval: {_interval(story.interval_seconds)}.")
+    if story.last_digest_at:
+        said.append(f"The last digest went out at {moment(story.last_digest_at)}.")
+    return said
+
+
+def _window(story: UserStory, now: dt.datetime) -> str:
+    if story.window_opened_at is None:
+        return "When the user last wrote to us is not known: Twilio says whether free text goes through."
+    closes = story.window_opened_at + dt.timedelta(hours=24)
+    until = "free text goes through until" if closes > now else "only templates go through since"
+    return f"The user last wrote to us at {moment(story.window_opened_at)}: {until} {moment(closes)}."
+
+
+def _interval(seconds: int | None) -> str:
+    return "the usual" if seconds is None else span(dt.timedelta(seconds=seconds))
+
+
+def _messages(story: UserStory, now: dt.datetime) -> list[Text | Table]:
+    if not story.messages:
+        return [Text("\nNo messages.")]
+    table = _table("message", "opened", "kind", "tells", "status", "what happened")
+    for each in story.messages:
+        table.add_row(
+            str(each.message_id),
+            moment(each.opened_at),
+            each.kind,
+            str(len(each.told)),
+            Text(each.status, _style(each.status)),
+            Text(headline_of(each, now)[0]),
+        )
+    return [Text("\nMessages, the newest first:", "bold"), table]
+
+
+def _listing(story: ListingStory) -> Text:
+    text = Text.assemble(("Listing ", "bold"), story.listing_id or "(none)", "\n")
+    if story.published_at and story.version:
+        state = "is offered" if story.offered else "is withdrawn"
+        text.append(f"It {state}: version {story.version}, published at {moment(story.published_at)}.\n")
+    counts = Counter(each.disposition for each in story.told)
+    if counts:
+        users = len({each.user_id for each in story.told})
+        ways = ", ".join(f"{count} {disposition.replace('_', ' ')}" for disposition, count in counts.most_common())
+        text.append(f"{sum(counts.values())} notifications to {users} users: {ways}.\n")
+    else:
+        text.append(
+            "Nobody was to be told of it: no search matched it when it came, or the matcher has not got there.\n"
+        )
+        text.append(
+            "`itarent explain SEARCH LISTING` says why a search does not match; `itarent check system` what lags.\n"
+        )
+    return text
+
+
+def _table(*names: str) -> Table:
+    return Table(*names, box=None, header_style="bold")
+
+
+def _style(status: str) -> str:
+    return "green" if status in ARRIVED else "red" if status in BAD else ""

@@ -1,0 +1,116 @@
+"""The ledger's words in whole sentences, for somebody who has never seen the code."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from common.twilio_errors import CODES, Meaning, advice_of
+
+WAITS: Final[Mapping[str, str]] = {
+    "quiet_hours": "The user's quiet hours hold it back.",
+    "interval": "The user's last digest was too short a while ago: the interval between two is kept.",
+    "no_consent": "The user's phone and consent were not known yet; they come by another topic.",
+    "budget": "The month's budget is used up (`itarent budget`): it waits for money, or for the next month.",
+    "held": "An operator has paused sending to this user.",
+    "template_unknown": "Outside the 24 hours only a template goes through; which are approved was not known yet.",
+    "template_pending": "Outside the 24 hours only a template goes through, and WhatsApp still reviews it.",
+    "template_received": "Outside the 24 hours only a template goes through, and WhatsApp still reviews it.",
+    "template_paused": "Outside the 24 hours only a template goes through, and WhatsApp has paused it.",
+    "cannot_be_worded": "Its text could not be made: an error of ours, which stands in the sender's log.",
+    "rate_limited": "Twilio did not process the call: too many at once.",
+    "unavailable": "Twilio could not be reached: the call never left us.",
+    "misconfigured": "Twilio refused our account or settings: everything waits until somebody mends them.",
+    "as_template": "Free text was refused outside the 24 hours: it is sent as a template.",
+    "template_unusable": "WhatsApp does not let the template be used.",
+    "temporary": "Twilio reported a temporary failure.",
+    "account_busy": "Our account's rate or queue at Twilio was full.",
+    "channel_busy": "WhatsApp takes no more from our number for now: too fast, or the day's recipients are used up.",
+    "daily_cap": "The account's messages of the day are used up.",
+    "not_joined_sandbox": "The phone has not joined the sandbox; a code is tried again while its owner is told to.",
+    "not_found": "Twilio was asked twice and does not have it, so it is sent again.",
+    "disproven": "An operator said that Twilio does not have it, so it is sent again.",
+    "by_order": "An operator had it sent again.",
+    "": "It waits for its time.",
+}
+"""Why a message waits."""
+
+ENDS: Final[Mapping[str, str]] = {
+    "too_late": "It could not go out while it was worth it: it expired.",
+    "stale": "Twilio could not deliver it while it was worth it, and dropped it.",
+    "not_verified": "The user has no proven phone.",
+    "stopped": "The user has said STOP.",
+    "opted_out": "The user has blocked our number or opted out at WhatsApp; a message from them lifts that.",
+    "disabled": "Sending is switched off (WHATSAPP_ENABLED=false).",
+    "erased": "The user's account was erased.",
+    "outside_window": "The user last wrote more than 24 hours ago: only a template goes through, and there was none.",
+    "template_rejected": "The user last wrote more than 24 hours ago, and WhatsApp has rejected the template.",
+    "template_disabled": "The user last wrote more than 24 hours ago, and WhatsApp has disabled the template.",
+    "template_paused": "The user last wrote more than 24 hours ago, and WhatsApp has paused the template.",
+    "template_pending": "The user last wrote more than 24 hours ago, and WhatsApp still reviewed the template.",
+    "template_received": "The user last wrote more than 24 hours ago, and WhatsApp still reviewed the template.",
+    "budget": "The month's budget and its reserve were used up, and what somebody asks for is not sent late.",
+    "nothing_left": "Nothing was left to tell when its time came: see below what became of each.",
+    "outdated_code": "The code was replaced, withdrawn or used before it could be sent.",
+    "cancelled": "An operator cancelled it.",
+    "not_sent": "An operator settled the doubt: Twilio does not have it, and it is not sent.",
+    "withdrawn": "The flat was withdrawn while this waited.",
+    "returned": "The flat was withdrawn and came back while this waited, so there was nothing new.",
+    "not_asked_for": "No search of the user wants to be told of this.",
+    "told_before": "The user was told of this advertisement before, as part of another flat.",
+    "temporary": "A temporary failure at Twilio did not end: all retries are used up.",
+    "account_busy": "Our account's rate or queue at Twilio stayed full: all retries are used up.",
+    "channel_busy": "WhatsApp took no more from our number: all retries are used up.",
+    "daily_cap": "The account's messages of the day stayed used up: all retries are used up.",
+    "refused": "Twilio refused the request.",
+    "failed": "It failed at Twilio, with a code that we do not know or none.",
+    "undelivered": "It was not delivered, with a code that we do not know or none.",
+    "canceled": "It was canceled at Twilio.",
+}
+"""Why something ended without having been told."""
+
+DOUBTS: Final[Mapping[str, str]] = {
+    "lease_ran_out": "the process that was sending it died",
+    "TimeoutError": "Twilio did not answer in time",
+    "ServerDisconnectedError": "the connection was cut before the answer",
+    "ClientOSError": "the connection was cut before the answer",
+    "ConnectionResetError": "the connection was cut before the answer",
+    "answer_without_sid": "Twilio's answer named no message",
+}
+"""Why an answer is in doubt."""
+
+PARKED: Final[Mapping[str, str]] = {
+    "text_not_shown": "Twilio has a message to this phone of that time, but does not show its text",
+    "too_many_messages": "too many messages went to this phone since to be looked through",
+    "cannot_be_asked": "Twilio could not be asked for an hour (it is asked on, every hour)",
+    "lost_often": "several attempts vanished without a trace",
+}
+"""Why asking Twilio does not end a doubt."""
+
+
+def waits(reason: str) -> str:
+    return WAITS.get(reason) or _as_said(reason)
+
+
+def ends(reason: str) -> str:
+    return ENDS.get(reason) or _of_meaning(reason) or _as_said(reason)
+
+
+def doubt(reason: str) -> str:
+    if reason.startswith("http_"):
+        return f"Twilio answered HTTP {reason.removeprefix('http_')}"
+    if reason.startswith("unreadable_answer"):
+        return "Twilio's answer could not be read"
+    return DOUBTS.get(reason) or reason.replace("_", " ")
+
+
+def parked(reason: str) -> str:
+    return PARKED.get(reason) or reason.replace("_", " ")
+
+
+def _of_meaning(reason: str) -> str:
+    """The sentence of a code that has this meaning."""
+    return advice_of(CODES[Meaning(reason)][0]).what if reason in set(Meaning) else ""
+
+
+def _as_said(reason: str) -> str:
+    """A reason that has come since, in its own word."""
+    return f"{reason.replace('_', ' ').capitalize()}."
