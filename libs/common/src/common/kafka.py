@@ -41,7 +41,9 @@ SLICES_IN_FLIGHT: Final = 2
 
 events_published = Counter("itarent_events_published_total", "Events acknowledged by Kafka", ["topic"])
 events_consumed = Counter("itarent_events_consumed_total", "Records read, whatever became of them", ["topic"])
-events_dead_lettered = Counter("itarent_dead_letters_total", "Records that can never be handled", ["topic"])
+events_dead_lettered = Counter(
+    "itarent_dead_letters_total", "Records that could not be handled and lie among the dead letters", ["topic"]
+)
 lines_stopped = Gauge("itarent_line_stopped", "1: too many records in a row could not be read", ["topic"])
 
 

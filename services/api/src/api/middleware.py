@@ -15,7 +15,9 @@ KIB: Final = 1024
 MOST_BYTES: Final = 1024 * KIB
 MOST_BYTES_OF: Final[Mapping[str, int]] = {"/api/v1/listings": 8 * 1024 * KIB}  # 500 listings with descriptions
 
-requests_served = Counter("itarent_http_requests_total", "Requests by route", ["method", "route", "status"])
+requests_served = Counter(
+    "itarent_http_requests_total", "Requests that were answered, by route and status", ["method", "route", "status"]
+)
 request_seconds = Histogram("itarent_http_request_seconds", "Time until the answer began", ["route"])
 
 

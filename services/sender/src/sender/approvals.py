@@ -18,7 +18,9 @@ from sender.twilio import LookupFailed
 
 log = structlog.get_logger()
 
-approved_templates = Gauge("itarent_sender_template_approved", "1 if Meta has approved it", ["purpose", "language"])
+approved_templates = Gauge(
+    "itarent_sender_template_approved", "1 if Meta has approved this template, as Twilio says", ["purpose", "language"]
+)
 
 CHECK_EVERY_S: Final = 60.0
 CHECK_SOON_S: Final = 15.0

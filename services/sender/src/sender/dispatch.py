@@ -39,15 +39,19 @@ from sender.twilio import Found, LookupFailed, Request, Sought, Twilio
 
 log = structlog.get_logger()
 
-calls_made = Counter("itarent_sender_calls_total", "Calls to Twilio that create a message", ["outcome"])
-calls_in_flight = Gauge("itarent_sender_calls_in_flight", "Calls to Twilio that run now")
+calls_made = Counter(
+    "itarent_sender_calls_total", "Calls to Twilio that create a message, by what came of them", ["outcome"]
+)
+calls_in_flight = Gauge("itarent_sender_calls_in_flight", "Calls to Twilio that run now and create a message")
 call_seconds = Histogram(
     "itarent_sender_call_seconds",
-    "How long Twilio takes to answer",
+    "How long Twilio takes to answer a call that creates a message",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8),
 )
 channel_paused = Gauge(
-    "itarent_sender_channel_paused", "1 for the reason for which Twilio is not called, or just tried again", ["reason"]
+    "itarent_sender_channel_paused",
+    "1 for the reason for which Twilio is not called, or just tried again; `held`: an operator wants it so",
+    ["reason"],
 )
 
 RETRY_S: Final = 0.5

@@ -16,6 +16,7 @@ from common.service import health_routes, in_background, run, serve
 from common.settings import load
 from common.telemetry import configure_logging
 from sender.approvals import Approvals
+from sender.backlog import Backlog
 from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits, follow_wakes
 from sender.handlers import subscribe
@@ -90,6 +91,7 @@ async def sender(settings: Settings) -> None:
         async with in_background(
             dispatcher.run(),
             watch.run(),
+            Backlog(pool).run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),

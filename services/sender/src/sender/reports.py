@@ -48,7 +48,16 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-reports_recorded = Counter("itarent_sender_reports_total", "Reports about messages", ["source", "report"])
+reports_recorded = Counter(
+    "itarent_sender_reports_total",
+    "Reports about messages: who tells (answer, callback, look_up, lease, person), and what",
+    ["source", "report"],
+)
+faults_of_ours = Counter(
+    "itarent_sender_faults_total",
+    "Messages that failed or wait for a person, and a person must mend what did that: by the ledger's word for it",
+    ["reason"],
+)
 
 LOOK_UP_AGAIN: Final = timedelta(seconds=20)
 """When a message in doubt is looked up again, if this time Twilio does not answer."""
@@ -518,6 +527,12 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
             ended_as=disposition.value,
             alert=message_id in batch.alerts or None,
         )
+    for message_id in batch.alerts:
+        known = batch.progress[message_id]
+        faults_of_ours.labels(known.detail).inc()
+        if known.stage is Stage.PARKED:
+            log.error("Twilio: a person must find out whether it has a message", message_id=str(message_id),
+                      reason=known.detail, alert=True)  # fmt: skip
 
 
 def _progress(row: asyncpg.Record) -> Progress:

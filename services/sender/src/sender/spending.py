@@ -21,13 +21,17 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S: Final = 15.0
 
-spent_this_month = Gauge("itarent_sender_spent_this_month", "In units of the price table's currency", ["currency"])
-monthly_budget = Gauge(
-    "itarent_sender_monthly_budget",
-    "In units of the price table's currency; none while there is no limit",
+spent_this_month = Gauge(
+    "itarent_sender_spent_this_month",
+    "What messages have cost since the first of the month (UTC), in units of the price table's currency",
     ["currency"],
 )
-waiting_for_money = Gauge("itarent_sender_waiting_for_budget", "Messages that wait for money")
+monthly_budget = Gauge(
+    "itarent_sender_monthly_budget",
+    "What messages may cost in a month, in units of the price table's currency; none while there is no limit",
+    ["currency"],
+)
+waiting_for_money = Gauge("itarent_sender_waiting_for_budget", "Messages that are not sent until there is money again")
 
 
 @dataclass(frozen=True)

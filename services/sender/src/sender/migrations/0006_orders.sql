@@ -26,6 +26,7 @@ ALTER TABLE channel ADD COLUMN held text[] NOT NULL DEFAULT '{}';
 
 -- Since when an operator lets nothing go out to the user. In the row under which the user's messages are begun.
 ALTER TABLE contacts ADD COLUMN held_at timestamptz;
+CREATE INDEX contacts_held ON contacts (held_at) WHERE held_at IS NOT NULL;
 
 -- Where a notification was that its message's failure ended: an operator may have the message sent again.
 ALTER TABLE notifications ADD COLUMN placed text;

@@ -1,0 +1,68 @@
+"""What the sender has not finished, as metrics: how much, since when, and whether an operator holds it back."""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+import structlog
+from prometheus_client import Gauge
+
+from common.postgres import CONNECTION_LOST
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S: Final = 15.0
+
+messages = Gauge(
+    "itarent_sender_messages",
+    "Messages by what they wait for: due (to be sent now), sending, in_doubt (a look-up), parked (a person)",
+    ["stage"],
+)
+oldest_seconds = Gauge(
+    "itarent_sender_oldest_seconds", "For how long the oldest of these messages has been waiting; 0: none is", ["stage"]
+)
+held = Gauge("itarent_sender_held", "1 while an operator has paused sending, to everybody or over one channel")
+users_held = Gauge("itarent_sender_users_held", "Users to whom an operator has paused sending")
+
+
+class Backlog:
+    """Looks every now and then. Each replica tells the same: take the largest, not the sum."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def run(self) -> None:
+        """Keep looking until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (*CONNECTION_LOST, TimeoutError) as error:
+                log.warning("the database is away, trying again", error=type(error).__name__)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        for row in await self._pool.fetch(_WAITING):
+            messages.labels(row["stage"]).set(row["count"])
+            oldest_seconds.labels(row["stage"]).set(row["seconds"])
+        paused = await self._pool.fetchrow(_HELD)
+        assert paused is not None
+        held.set(paused["channel"])
+        users_held.set(paused["users"])
+
+
+_WAITING = """
+SELECT stage, count(since), coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 AS seconds
+FROM unnest(ARRAY['due', 'sending', 'in_doubt', 'parked']) AS known(stage) LEFT JOIN (
+    SELECT 'due' AS stage, due_at AS since FROM messages
+    WHERE stage IN ('waiting', 'retrying') AND due_at <= clock_timestamp()
+    UNION ALL
+    SELECT stage, changed_at FROM messages WHERE stage = 'sending'
+    UNION ALL
+    SELECT stage, changed_at FROM messages WHERE stage IN ('in_doubt', 'parked')
+) AS unfinished USING (stage) GROUP BY stage
+"""
+
+_HELD = """
+SELECT (SELECT cardinality(held) > 0 FROM channel)::int AS channel,
+    (SELECT count(*) FROM contacts WHERE held_at IS NOT NULL) AS users
+"""
