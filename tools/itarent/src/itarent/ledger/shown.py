@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console, Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from itarent.ledger.story import ListingStory, MessageStory, Story, Told, UserStory
@@ -46,15 +46,15 @@ def _lines(story: MessageStory) -> Table:
 def _tells(told: Sequence[Told], title: str, *, users: bool = False) -> list[Text | Table]:
     if not told:
         return []
-    names = (["user"] if users else []) + ["notification", "about", "came", "became of it", "message"]
-    table = _table(*names)
+    table = _table(*(["user"] * users), "notification", "about", "came", "became of it", *(["message"] * users))
     for each in told:
         about = " ".join(filter(None, (each.reason.replace("_", " "), each.listing_id, each.title)))
-        cells = [str(each.user_id)] if users else []
-        message = f"{each.message_id} ({each.message_status})" if users and each.message_id else ""
-        table.add_row(
-            *cells, str(each.notification_id), Text(about), moment(each.received_at), Text(ended(each)), message
-        )
+        user, message = [], []
+        if users:
+            user = [str(each.user_id)]
+            message = [f"{each.message_id} ({each.message_status})" if each.message_id else ""]
+        told_of = Text(about), moment(each.received_at), Text(ended(each))
+        table.add_row(*user, str(each.notification_id), *told_of, *message)
     return [Text(f"\n{title}", "bold"), table] if title else [table]
 
 
@@ -142,7 +142,9 @@ def _listing(story: ListingStory) -> Text:
 
 
 def _table(*names: str) -> Table:
-    return Table(*names, box=None, header_style="bold")
+    """Ids are broken where there is no room, and never cut: they are there to be copied."""
+    columns = (Column(name, overflow="fold") for name in names)
+    return Table(*columns, box=None, header_style="bold")
 
 
 def _style(status: str) -> str:

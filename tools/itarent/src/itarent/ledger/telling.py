@@ -160,10 +160,10 @@ def _is_said_otherwise(status: Status) -> bool:
 
 
 def _of_status(status: Status) -> Line:
-    code = f": {status.error_code}. {advice_of(status.error_code).what}" if status.error_code else ""
-    sid = f" ({status.sid})" if status.sid and status.reported_by == "sender" else ""
+    code = f": {status.error_code}. {advice_of(status.error_code).what}" if status.error_code else "."
+    sid = f", {status.sid}" if status.sid and status.reported_by == "sender" else ""
     by = "Twilio" if status.reported_by == "callback" else "sender"
-    return Line(status.at, f"{status.status}{sid}{code}", by, status.attempt, after=6)
+    return Line(status.at, f"{words.status(status.status)}{sid}{code}", by, status.attempt, after=6)
 
 
 # --- in a sentence or two ---------------------------------------------------------------------------------------------
@@ -184,8 +184,10 @@ def headline_of(story: MessageStory, now: dt.datetime) -> list[str]:
         case "parked":
             return _parked(story)
         case "taken":
-            return [f"Twilio has it, and it is {story.status}; it has not reached the phone yet, as far as is known.",
-                    *_lateness(story)]  # fmt: skip
+            return [
+                f"{words.status(story.status)}; it has not reached the phone yet, as far as is known.",
+                *_lateness(story),
+            ]
         case _:
             return _ended(story)
 

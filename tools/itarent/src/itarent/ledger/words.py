@@ -86,6 +86,27 @@ PARKED: Final[Mapping[str, str]] = {
 """Why asking Twilio does not end a doubt."""
 
 
+STATUSES: Final[Mapping[str, str]] = {
+    "accepted": "Twilio has it and will send it",
+    "scheduled": "Twilio has it and will send it later",
+    "queued": "Twilio has it and will send it",
+    "sending": "Twilio hands it to WhatsApp",
+    "sent": "WhatsApp has it",
+    "delivered": "It is on the phone",
+    "read": "The person has opened it",
+    "undelivered": "It has not arrived",
+    "failed": "It has not arrived",
+    "canceled": "It was canceled at Twilio",
+    "rejected": "Twilio did not take it",
+    "unknown": "Twilio told a status that we do not know",
+}
+"""What a status means."""
+
+
+def status(word: str) -> str:
+    return f"{STATUSES[word]} ({word})" if word in STATUSES else word.replace("_", " ")
+
+
 def waits(reason: str) -> str:
     return WAITS.get(reason) or _as_said(reason)
 
