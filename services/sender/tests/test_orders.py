@@ -183,6 +183,18 @@ async def test_the_trail_of_orders_is_only_added_to(sender: Sender) -> None:
     for statement in ("UPDATE orders SET why = 'nothing'", "DELETE FROM orders", "TRUNCATE orders"):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await sender.pool.execute(statement)
+    for statement in ("UPDATE orders SET why = 'erased', ordered_by = 'nobody'", "UPDATE orders SET why = 'gone'"):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await sender.pool.execute(statement)
     with pytest.raises(asyncpg.CheckViolationError):
         await orders_of(sender).resume(Order(by="giulia", why=""))
     assert await trail(sender) == [("pause", "giulia", "sending")]
+
+
+async def test_what_an_operator_wrote_of_a_user_goes_with_the_user(sender: Sender) -> None:
+    await sender.know(anna := renter())
+    await orders_of(sender).pause(ORDER)
+    await orders_of(sender).pause(ORDER, user_id=anna.user_id)
+    await sender.intake.erase_recipients([anna.user_id])
+    rows = await sender.pool.fetch("SELECT ordered_by, why FROM orders ORDER BY order_id")
+    assert [tuple(row) for row in rows] == [("giulia", ORDER.why), ("giulia", "erased")]

@@ -181,7 +181,7 @@ class Intake:
         async with self._pool.acquire() as connection, connection.transaction():
             # Messages before contacts and recipients, as the dispatcher locks them.
             ended = await connection.fetch(_END_WAITING, sorted(users), ERASED)
-            for statement in (_ERASE_ATTEMPTS, _ERASE_REFUSALS, _ERASE_CONTACTS, _ERASE_RECIPIENTS):
+            for statement in (_ERASE_ATTEMPTS, _ERASE_REFUSALS, _ERASE_CONTACTS, _ERASE_RECIPIENTS, _ERASE_ORDERS):
                 await connection.execute(statement, sorted(users))
             if ended:
                 now = ended[0]["now"]
@@ -339,3 +339,5 @@ ON CONFLICT (user_id) DO UPDATE SET
 """
 
 _ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"
+
+_ERASE_ORDERS = "UPDATE orders SET why = 'erased' WHERE user_id = ANY($1::uuid[])"  # operators may have named somebody

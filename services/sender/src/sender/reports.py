@@ -1,5 +1,6 @@
 """What is reported about messages that were sent, recorded together with what follows from it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter as Metric
 
 from common.events import DirectPurpose, Disposition, MessageStatus, MessageStatusReported
 from common.outbox import Outbox
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-reports_recorded = Counter(
+reports_recorded = Metric(
     "itarent_sender_reports_total",
     "Reports about messages: who tells (answer, callback, look_up, lease, person), and what",
     ["source", "report"],
 )
-faults_of_ours = Counter(
+faults_of_ours = Metric(
     "itarent_sender_faults_total",
     "Messages that failed or wait for a person, and a person must mend what did that: by the ledger's word for it",
     ["reason"],
@@ -153,6 +154,7 @@ class _Batch:
     messages: Mapping[UUID, _Message]
     progress: dict[UUID, Progress]
     attempts: dict[tuple[UUID, int], _Attempt]
+    lost: Mapping[UUID, int]  # how many attempts never reached Twilio, by message
     changed: set[UUID] = field(default_factory=set)
     ended: list[tuple[UUID, Disposition, str]] = field(default_factory=list)
     alerts: set[UUID] = field(default_factory=set)  # messages that failed for a fault of ours
@@ -260,6 +262,7 @@ class Reports:
             messages={row["message_id"]: _message(row) for row in messages},
             progress={row["message_id"]: _progress(row) for row in messages},
             attempts={(row["message_id"], row["attempt"]): _attempt(row) for row in attempts},
+            lost=Counter(row["message_id"] for row in attempts if row["state"] == AttemptState.LOST),
         )
 
     def _follow(self, batch: _Batch, reported: Reported) -> None:
@@ -276,7 +279,7 @@ class Reports:
             is_code=message.purpose is DirectPurpose.CODE,
             first_poll=self._polls[0],
             age=batch.now - attempt.started_at,
-            lost=_lost(batch, reported.message_id),
+            lost=batch.lost[reported.message_id],
             failed_as=reported.failed_as,
         )
         known = batch.progress[reported.message_id]
@@ -390,12 +393,6 @@ class Reports:
         elif (batch.strikes or batch.doubts) and batch.proven_at:
             was_paused = await connection.fetchval(_RESUME, batch.proven_at)
             batch.journal += [Entry(Happened.RESUMED)] * bool(was_paused)
-
-
-def _lost(batch: _Batch, message_id: UUID) -> int:
-    """How many attempts of a message never reached Twilio."""
-    attempts = (attempt for (of, _), attempt in batch.attempts.items() if of == message_id)
-    return sum(attempt.state is AttemptState.LOST for attempt in attempts)
 
 
 def _note_answer(

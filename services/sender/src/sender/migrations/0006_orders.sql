@@ -1,4 +1,5 @@
--- What operators ordered, by whom and why, and how things stood then. Only added to.
+-- What operators ordered, by whom and why, and how things stood then. Only added to; what was written of a user who is
+-- erased is emptied.
 CREATE TABLE orders (
     order_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ordered_at timestamptz NOT NULL,
@@ -15,6 +16,12 @@ CREATE INDEX orders_of_user ON orders (user_id) WHERE user_id IS NOT NULL;
 
 CREATE FUNCTION keep_orders() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        OLD.why = 'erased';
+        IF OLD IS NOT DISTINCT FROM NEW THEN
+            RETURN NEW;
+        END IF;
+    END IF;
     RAISE EXCEPTION 'orders are only added to' USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
