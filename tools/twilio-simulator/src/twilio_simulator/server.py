@@ -50,6 +50,7 @@ class SimulatorServer(uvicorn.Server):
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=3,
+            timeout_keep_alive=75,  # as load balancers do: longer than clients keep a connection that they do not use
         )
         super().__init__(config)
         self._simulator = simulator
