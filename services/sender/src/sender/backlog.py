@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import Gauge
 
 from common.postgres import CONNECTION_LOST
+from sender.progress import Stage
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ class Backlog:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self.parked = 0  # as of the last look
 
     async def run(self) -> None:
         """Keep looking until cancelled."""
@@ -44,6 +46,7 @@ class Backlog:
         for row in await self._pool.fetch(_WAITING):
             messages.labels(row["stage"]).set(row["count"])
             oldest_seconds.labels(row["stage"]).set(row["seconds"])
+            self.parked = row["count"] if row["stage"] == Stage.PARKED else self.parked
         paused = await self._pool.fetchrow(_HELD)
         assert paused is not None
         held.set(paused["channel"])

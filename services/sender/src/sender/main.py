@@ -54,6 +54,7 @@ async def sender(settings: Settings) -> None:
         make_broker(bootstrap, "sender") as broker,
     ):
         approvals, watch = Approvals(Contents(twilio), pool), BudgetWatch(pool, policy.budget)
+        backlog = Backlog(pool)
         reports = Reports(
             pool,
             topics,
@@ -91,22 +92,23 @@ async def sender(settings: Settings) -> None:
         async with in_background(
             dispatcher.run(),
             watch.run(),
-            Backlog(pool).run(),
+            backlog.run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),
         ):
             await broker.start()
-            await serve(app_of(dispatcher, approvals, watch), settings.http_host, settings.http_port)
+            await serve(app_of(dispatcher, approvals, watch, backlog), settings.http_host, settings.http_port)
             await broker.stop()
 
 
-def app_of(dispatcher: Dispatcher, approvals: Approvals, watch: BudgetWatch) -> Starlette:
+def app_of(dispatcher: Dispatcher, approvals: Approvals, watch: BudgetWatch, backlog: Backlog) -> Starlette:
     """Health and metrics. A sender in a pause is healthy, to be started again would not help: it says why it waits."""
 
     def told() -> dict[str, object]:
         return {
             "paused_for": dispatcher.paused_for or None,
+            "messages_parked": backlog.parked,
             "templates": approvals.standings().as_json(),
             "budget": watch.spent.as_json() if watch.spent else None,
         }

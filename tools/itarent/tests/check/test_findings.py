@@ -44,6 +44,13 @@ def test_a_sender_in_a_pause_and_another_version_are_told() -> None:
     assert (other.state, "0.0.1" in other.says) == (State.WARNING, True)
 
 
+def test_a_pause_by_order_and_messages_that_wait_for_a_person_are_no_failures() -> None:
+    paused, parked = complaints("sender", WELL | {"paused_for": "held", "messages_parked": 2})
+    assert (paused.state, parked.state) == (State.WARNING, State.WARNING)
+    assert "itarent ledger resume" in paused.cure
+    assert "2 messages" in parked.says
+
+
 async def test_a_step_without_its_ground_is_not_tried_and_its_outage_is_told_with_a_cure() -> None:
     async def away() -> list[Finding]:
         raise ConnectionRefusedError("nobody listens")

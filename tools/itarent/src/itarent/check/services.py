@@ -11,6 +11,7 @@ from common.service import VERSION
 from itarent.check.report import Finding, described, failed, ok, skipped, warning
 from itarent.check.where import Where
 from itarent.environment import SERVICES
+from sender.plan import HELD
 
 ANSWER_WITHIN_S = 5.0
 
@@ -45,8 +46,12 @@ def complaints(name: str, health: dict[str, Any]) -> Iterable[Finding]:
             f"{name} has stopped reading {topic}: too many records in a row could not be read",
             f"`itarent dlq list --topic {topic}` shows why; when the cause is mended, start {name} anew.",
         )
-    if reason := health.get("paused_for"):
+    if (reason := health.get("paused_for")) == HELD:
+        yield warning(f"{name} sends nothing: an operator has paused it", "`itarent ledger resume` lets it go on.")
+    elif reason:
         yield failed(f"{name} sends nothing for now: {reason}", "`itarent check twilio` says what to do.")
+    if parked := health.get("messages_parked"):
+        yield warning(f"{name}: {parked} messages wait for a person", "`itarent ledger parked` says what to do.")
     if (version := health.get("version")) != VERSION:
         yield warning(f"{name} is version {version}, this command is of {VERSION}", "Deploy one version of all.")
 
