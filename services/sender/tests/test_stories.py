@@ -181,6 +181,19 @@ async def test_held_back_by_quiet_hours(sender: Sender, operator: Operator) -> N
     assert "It waits to be sent. The user's quiet hours hold it back." in user.output
 
 
+async def test_held_back_by_the_interval(sender: Sender, operator: Operator) -> None:
+    anna, first = await known(sender, interval_seconds=3600)
+    async with sender.dispatching():
+        await sender.until(first, stage="taken")
+    await sender.tell(second := flat_for(anna.user_id))
+    has(
+        await operator.told(sender, second),
+        "It waits to be sent. The user's last digest was too short a while ago",
+        "It is looked at again at",
+        "It waits until",
+    )
+
+
 async def test_kept_from_who_has_said_stop(sender: Sender, operator: Operator) -> None:
     anna, event = await known(sender, stopped=True)
     async with sender.dispatching():
@@ -347,6 +360,8 @@ async def test_a_story_is_found_by_every_name_that_a_message_has(sender: Sender,
         assert (story["message_id"], story["kind"]) == (message_id, "test")
         assert "it has not reached the phone yet" in story["headline"][0]
         assert "+39" not in shown.output
+    nowhere = await replace(operator, database_url="").ledger("show", message_id)
+    assert (nowhere.exit_code, "No system runs here" in nowhere.output) == (2, True)
     for name in (str(uuid4()), "immobiliare.it:0", "no such thing", "'; DROP TABLE sender.messages; --"):
         unknown = await operator.ledger("show", name)
         assert (unknown.exit_code, "Nothing is known of" in unknown.output) == (1, True)

@@ -268,6 +268,8 @@ def _carry_out(
     database_url: str, namespace: str, price_table: str, order: Callable[[Orders], Awaitable[Carried]]
 ) -> None:
     async def carry_out() -> Carried:
+        if not database_url:
+            raise _end("No system runs here: set DATABASE_URL, or give --database-url.", 2)
         async with open_pool(database_url, "itarent-ledger", size=1, schema=SENDER) as pool:
             topics, table = Topics.within(namespace), prices(Path(price_table) if price_table else None)
             return await order(Orders(pool, topics, Reports(pool, topics, table, grace=dt.timedelta())))
@@ -285,6 +287,8 @@ def _carry_out(
 
 
 async def _read(database_url: str, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+    if not database_url:
+        raise _end("No system runs here: set DATABASE_URL, or give --database-url.", 2)
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

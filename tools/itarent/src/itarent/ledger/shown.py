@@ -1,7 +1,6 @@
 """Stories on the screen: what is most asked for first, then everything in order."""
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console, Group
@@ -126,11 +125,12 @@ def _listing(story: ListingStory) -> Text:
     if story.published_at and story.version:
         state = "is offered" if story.offered else "is withdrawn"
         text.append(f"It {state}: version {story.version}, published at {moment(story.published_at)}.\n")
-    counts = Counter(each.disposition for each in story.told)
-    if counts:
-        users = len({each.user_id for each in story.told})
-        ways = ", ".join(f"{count} {disposition.replace('_', ' ')}" for disposition, count in counts.most_common())
-        text.append(f"{sum(counts.values())} notifications to {users} users: {ways}.\n")
+    if story.counts:
+        ways = ", ".join(f"{count} {disposition.replace('_', ' ')}" for disposition, count in story.counts.items())
+        total = sum(story.counts.values())
+        text.append(f"{total} notifications to {story.users} users: {ways}.\n")
+        if total > len(story.told):
+            text.append(f"The {len(story.told)} newest are shown.\n")
     else:
         text.append(
             "Nobody was to be told of it: no search matched it when it came, or the matcher has not got there.\n"

@@ -144,12 +144,14 @@ class UserStory:
 
 @dataclass(frozen=True)
 class ListingStory:
-    """What became of a listing: whom it was to be told to."""
+    """What became of a listing: whom it was to be told to. `counts` are of all, `told` are the newest ones."""
 
     listing_id: str
     version: int | None
     offered: bool | None
     published_at: dt.datetime | None
+    users: int
+    counts: dict[str, int]  # by disposition
     told: tuple[Told, ...]
 
 
@@ -174,7 +176,7 @@ class Ledger:
         for told in await self._told(_OF_NOTIFICATION, named):
             if told.message_id:
                 return await self.of_message(told.message_id)
-            return ListingStory(told.listing_id or "", None, None, None, (told,))
+            return ListingStory(told.listing_id or "", None, None, None, 1, {told.disposition: 1}, (told,))
         return await self.of_user(named) if await self._connection.fetchval(_IS_USER, named) else None
 
     async def parked(self) -> list[MessageStory]:
@@ -291,11 +293,14 @@ class Ledger:
         if not told and not published:
             return None
         row = published[0] if published else None
+        counts = await self._connection.fetch(_COUNTS, listing_id)
         return ListingStory(
             listing_id=listing_id,
             version=row["version"] if row else None,
             offered=row["active"] if row else None,
             published_at=row["published_at"] if row else None,
+            users=await self._connection.fetchval(_USERS, listing_id),
+            counts={each["disposition"]: each["count"] for each in counts},
             told=told,
         )
 
@@ -382,6 +387,12 @@ _IN_NO_MESSAGE: Final = f"""
 """
 
 _OF_LISTING: Final = f"{_NOTIFICATION} WHERE listing_id = $1 ORDER BY position DESC LIMIT $2"
+
+_COUNTS: Final = """
+SELECT disposition, count(*) FROM sender.notifications WHERE listing_id = $1 GROUP BY disposition ORDER BY count DESC
+"""
+
+_USERS: Final = "SELECT count(DISTINCT user_id) FROM sender.notifications WHERE listing_id = $1"
 
 _TITLES: Final = """
 SELECT notification_id, coalesce(nullif(card ->> 'title', ''), card ->> 'comune_name') AS title
