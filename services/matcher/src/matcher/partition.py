@@ -5,7 +5,7 @@ whether it may fit. The searches that fit a listing are in all of its rows. Rows
 them; searches that came since are looked at one by one, until they are many.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.listing import Position
 from matcher.kernels import FAIL, FLAGGED, MEASURED_BIT, OPEN_BIT, Answer, At, Held, ask, fill_row
 from matcher.question import COLUMNS, PLACE, Question, Row
-from matcher.verdicts import Wishes
+from matcher.verdicts import Wishes, criteria_of
 from matcher.wanted_places import Names, PlaceWish, PlaceWishes, names_of
 
 ONE_BY_ONE: Final = 256
@@ -28,6 +28,9 @@ LARGEST_SHORT: Final = 2**16 - 1
 
 WORD: Final = 64
 """Bits."""
+
+SELDOM: Final = frozenset(column for column, wishes in enumerate(criteria_of(COLUMNS)) if wishes.seldom)
+"""Columns of what few searches want."""
 
 FIRST_ROOM: Final = 4
 """Slots: in most places few people search."""
@@ -72,7 +75,6 @@ class Partition:
 
     def __init__(self, wanted: Sequence[Wishes]) -> None:
         self._wanted = wanted
-        self._seldom = [column for column, wishes in enumerate(wanted) if wishes.seldom and column != PLACE]
         self.places = PlaceWishes()
         self.size = 0
         self.left = 0
@@ -95,17 +97,18 @@ class Partition:
 
     # Coming and going
 
-    def add(self, number: int, wish: PlaceWish, wishes: Sequence[int]) -> int:
+    def add(self, number: int, wish: PlaceWish, wishes: Mapping[int, int]) -> int:
         """File a search; its slot."""
         slot, place = self.size, self.places.number(wish)
         if slot == len(self.numbers):
             self._make_room()
-        if self.wishes.dtype == np.uint16 and (place > LARGEST_SHORT or max(wishes) > LARGEST_SHORT):
+        if self.wishes.dtype == np.uint16 and max((place, *wishes.values())) > LARGEST_SHORT:
             self.wishes = self.wishes.astype(np.uint32)
         self.numbers[slot] = number
-        self.wishes[:, slot] = wishes
         self.wishes[PLACE, slot] = place
-        self._wants_seldom[slot] = any([wishes[column] for column in self._seldom])  # noqa: C419 - it is quicker than a generator
+        for column, number_of_wish in wishes.items():
+            self.wishes[column, slot] = number_of_wish
+        self._wants_seldom[slot] = not SELDOM.isdisjoint(wishes)
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
         return slot

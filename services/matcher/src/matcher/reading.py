@@ -108,12 +108,13 @@ class SearchReader:
             wishes=self._wished(search, policies),
         )
 
-    def _wished(self, search: Mapping[str, Any], policies: Mapping[str, str | None]) -> list[int]:
-        wishes = [0] * len(COLUMNS)
+    def _wished(self, search: Mapping[str, Any], policies: Mapping[str, str | None]) -> dict[int, int]:
+        wishes = {}
         for field, value in search.items():
             if value is not None and value != [] and field in _FIELDS:
                 column, criterion = _FIELDS[field]
-                wishes[column] = self._wish(column, field, value, policies.get(criterion))
+                if wish := self._wish(column, field, value, policies.get(criterion)):
+                    wishes[column] = wish
         return wishes
 
     def _price_drop(self, raw: dict[str, Any]) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What is known of every search besides what it wants: whose it is, its name, its alerts. In columns, by number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ class Filed(NamedTuple):
     name: bytes
     """A JSON string."""
     place: PlaceWish
-    wishes: Sequence[int]
-    """By column, numbers of `Index.criteria`; that of the place is 0."""
+    wishes: Mapping[int, int]
+    """By column, numbers of `Index.criteria`, where it wants something; the place is none of them."""
 
 
 class Register:

@@ -46,7 +46,7 @@ class Table:
         if record.key is None or record.value is None or not is_of_type(record, SubscriptionSaved):
             return None
         search = None if holds_nul(record.value) else self.reader.read(record.value, record.key)
-        return None if search and search.wishes[COMMUTE] else search
+        return None if search and COMMUTE in search.wishes else search
 
     def _apply_by_model(self, record: ConsumerRecord[bytes, bytes], holds: Holds) -> None:
         match decode(record, {SubscriptionSaved.type: SubscriptionSaved}):

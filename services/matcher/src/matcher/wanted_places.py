@@ -54,19 +54,26 @@ class PlaceWish:
 
 
 def _parts_of(place: Place) -> Iterator[Place]:
+    """There are many, and few different ones with names: these are the same for all who want them."""
     match place:
-        case InComune(code=code, zones=zones) if zones:
-            yield from (_shared(InComune(code=code, zones=(zone,))) for zone in zones)
-        case InComune() | InProvince():
-            yield _shared(place)
+        case InComune(code=code, zones=()):
+            yield _comune(code, ())
+        case InComune(code=code, zones=zones):
+            yield from (_comune(code, (zone,)) for zone in zones)
+        case InProvince(code=code):
+            yield _province(code)
         case _:
             yield place
 
 
 @lru_cache(maxsize=1 << 16)
-def _shared(place: Place) -> Place:
-    """The same one for all who want it: there are many."""
-    return place
+def _comune(code: str, zones: tuple[str, ...]) -> InComune:
+    return InComune(code=code, zones=zones)
+
+
+@lru_cache(maxsize=256)
+def _province(code: str) -> InProvince:
+    return InProvince(code=code)
 
 
 Names = tuple[str | None, str | None, str | None, bool]
