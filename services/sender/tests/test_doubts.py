@@ -1,5 +1,6 @@
 """Messages that Twilio may or may not have: resolved by callback or look-up, else parked; never sent again blindly."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -10,9 +11,11 @@ from uuid import UUID
 import aiohttp
 import asyncpg
 from aiohttp import web
+from prometheus_client import REGISTRY
 
 from common.events import MessageStatus, NotificationRequested
 from sender.reports import Source, reported_status
+from sender.twilio import MOST_LOOKED_AT, Request
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
 
@@ -142,6 +145,33 @@ async def test_an_earlier_attempt_that_failed_is_not_taken_for_the_one_in_doubt(
         await sender.until(event, stage="taken", attempt=3)
     states = await sender.pool.fetch("SELECT state FROM attempts ORDER BY attempt")
     assert [row["state"] for row in states] == ["refused", "lost", "accepted"]
+
+
+async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_it_is(sender: Sender) -> None:
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(event := flat_for(anna.user_id))
+    await sender.simulator.script(Fault(FaultKind.RESET))
+    async with sender.dispatching():
+        message = await sender.until(event, stage="taken", attempt=2)
+    late = reported_status(message["message_id"], 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None)
+    for _ in range(2):  # callbacks come again
+        await sender.reports.record([late])
+    assert (await story_of(sender, message["message_id"]))[-1] == ("twice", "callback")
+    assert REGISTRY.get_sample_value("itarent_sender_faults_total", {"reason": "told_twice"}) == 1
+
+
+async def test_a_chat_that_is_too_long_to_be_gone_through_proves_nothing(sender: Sender) -> None:
+    event, message = await in_doubt(sender, FaultKind.RESET_TAKEN)
+    to = await sender.pool.fetchval("SELECT recipient FROM attempts")
+    async with sender.twilio() as twilio:
+        await asyncio.gather(
+            *(twilio.create(Request(to, None, body=f"to the same phone {n}")) for n in range(MOST_LOOKED_AT))
+        )
+    await sender.pool.execute(LOOK_NOW)
+    async with sender.dispatching():
+        await sender.until(event, stage="parked", detail="too_many_messages", attempt=1)
+    assert [what for what, _ in await story_of(sender, message["message_id"])] == ["doubted", "parked"]
 
 
 async def test_calls_that_all_end_in_doubt_pause_sending_before_everybodys_do(sender: Sender) -> None:

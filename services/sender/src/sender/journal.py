@@ -20,6 +20,7 @@ class Happened(StrEnum):
     RESOLVED = "resolved"  # a doubt has ended: Twilio has it; `detail` says who told
     PARKED = "parked"  # a person must decide
     RETRIES = "retries"  # it is sent again at a time
+    TWICE = "twice"  # an attempt that was given up as lost had reached Twilio after all, and so has another
     PAUSED = "paused"  # the channel: nothing is sent until a time
     RESUMED = "resumed"  # the channel
 

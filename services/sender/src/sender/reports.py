@@ -63,6 +63,7 @@ faults_of_ours = Metric(
 LOOK_UP_AGAIN: Final = timedelta(seconds=20)
 """When a message in doubt is looked up again, if this time Twilio does not answer."""
 NO_MORE_POLLS: Final = timedelta(days=36_500)
+TOLD_TWICE: Final = "told_twice"
 DOUBTS_IN_A_ROW: Final = 5
 """After so many calls in a row that ended in doubt, sending pauses: it must not put everybody's message in doubt."""
 
@@ -165,6 +166,7 @@ class _Batch:
     expenses: list[Expense] = field(default_factory=list)
     templates_unusable: list[tuple[str, int]] = field(default_factory=list)  # ContentSid, error code
     journal: list[Entry] = field(default_factory=list)
+    twice: list[UUID] = field(default_factory=list)  # messages that Twilio has twice
     doubtful: int = 0  # calls that ended in doubt
     proven_at: datetime | None = None  # when a call was begun that shows that the channel works
 
@@ -283,10 +285,11 @@ class Reports:
             failed_as=reported.failed_as,
         )
         known = batch.progress[reported.message_id]
-        was_refused = attempt.state is AttemptState.REFUSED
+        was_refused, was_lost = attempt.state is AttemptState.REFUSED, attempt.state is AttemptState.LOST
         change = follow(known, reported.attempt, reported.report, situation, refused=was_refused)
         _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
         _note_attempt(attempt, reported.report, change)
+        _note_twice(batch, reported, attempt, was_lost=was_lost)
         _note_cost(batch, reported, attempt, self._prices)
         if change:
             batch.journal += _happened(reported, known, change)
@@ -435,6 +438,16 @@ def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> N
     attempt.changed |= before != (attempt.state, attempt.detail, attempt.sid, attempt.error_code)
 
 
+def _note_twice(batch: _Batch, reported: Reported, attempt: _Attempt, *, was_lost: bool) -> None:
+    """What two complete looks did not find has turned up, and was sent again meanwhile: somebody has it twice."""
+    if not (was_lost and attempt.state is AttemptState.ACCEPTED):
+        return
+    states = [each.state for (message_id, _), each in batch.attempts.items() if message_id == reported.message_id]
+    if states.count(AttemptState.ACCEPTED) > 1:
+        batch.twice.append(reported.message_id)
+        batch.journal.append(Entry(Happened.TWICE, reported.message_id, reported.attempt, reported.source.value))
+
+
 def _happened(reported: Reported, known: Progress, change: Change) -> Iterator[Entry]:
     """What a change says to whoever reads the message's story later, beside what its attempts say."""
     after = change.progress
@@ -524,6 +537,9 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
             ended_as=disposition.value,
             alert=message_id in batch.alerts or None,
         )
+    for message_id in batch.twice:
+        faults_of_ours.labels(TOLD_TWICE).inc()
+        log.error("Twilio has a message twice", message_id=str(message_id), alert=True)
     for message_id in batch.alerts:
         known = batch.progress[message_id]
         faults_of_ours.labels(known.detail).inc()

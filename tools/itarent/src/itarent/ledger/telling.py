@@ -99,6 +99,8 @@ def _happened(entry: Entry) -> str:  # noqa: PLR0911 - one case per word
             return f"A person must decide: {words.parked(entry.detail)}."
         case "retries":
             return f"It is to be sent again{_at(entry)}: {words.waits(entry.detail)}"
+        case "twice":
+            return f"Twilio has it twice: call {entry.attempt}, given up as lost, had been taken after all."
         case "paused":
             return f"Sending was paused{until}: {words.waits(entry.detail)}"
         case "resumed":
