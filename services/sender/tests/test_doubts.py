@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -14,7 +14,8 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from common.events import MessageStatus, NotificationRequested
-from sender.reports import Source, reported_status
+from sender.outcomes import Accepted, InDoubt, Outcome
+from sender.reports import DOUBTS_IN_A_ROW, Reported, Source, reported_status
 from sender.twilio import MOST_LOOKED_AT, Request
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
@@ -174,23 +175,48 @@ async def test_a_chat_that_is_too_long_to_be_gone_through_proves_nothing(sender:
     assert [what for what, _ in await story_of(sender, message["message_id"])] == ["doubted", "parked"]
 
 
-async def test_calls_that_all_end_in_doubt_pause_sending_before_everybodys_do(sender: Sender) -> None:
-    renters = [renter() for _ in range(40)]
+async def test_calls_that_end_in_doubt_in_a_row_pause_sending_and_one_that_does_not_ends_the_row(
+    sender: Sender,
+) -> None:
+    renters = [renter() for _ in range(20)]
+    await sender.know(*renters)
+    await sender.tell(*(flat_for(each.user_id) for each in renters))
+    doubt, taken = InDoubt("http_503"), Accepted("SM1", MessageStatus.QUEUED)
+    for outcomes in ([doubt] * (DOUBTS_IN_A_ROW - 1), [taken], [doubt] * (DOUBTS_IN_A_ROW - 1)):
+        await answered(sender, outcomes)
+        assert await sender.pool.fetchval("SELECT reason FROM channel") == ""
+    await answered(sender, [doubt])
+    begun = await sender.ledger.begin(20)
+    assert (begun.calls, begun.paused) == ((), "in_doubt")
+    await sender.pool.execute("UPDATE channel SET paused_until = now()")
+    await answered(sender, [taken], most=20)  # the one that is tried after a pause
+    assert await sender.pool.fetchval("SELECT doubts = 0 AND reason = '' FROM channel")
+    rows = await sender.pool.fetch("SELECT what FROM journal WHERE message_id IS NULL ORDER BY position")
+    assert [row["what"] for row in rows] == ["paused", "resumed"]
+
+
+async def answered(sender: Sender, outcomes: Sequence[Outcome], most: int = 0) -> None:
+    """So many calls are made, and this is what becomes of them."""
+    calls = (await sender.ledger.begin(most or len(outcomes))).calls
+    reports = [
+        Reported(call.message_id, call.attempt, outcome, Source.ANSWER)
+        for call, outcome in zip(calls, outcomes, strict=True)
+    ]
+    await sender.reports.record(reports)
+
+
+async def test_a_twilio_that_takes_messages_and_answers_with_errors_tells_everybody_once(sender: Sender) -> None:
+    renters = [renter() for _ in range(20)]
     events = [flat_for(each.user_id) for each in renters]
     await sender.know(*renters)
     await sender.tell(*events)
     await sender.simulator.script(Fault(FaultKind.SERVER_ERROR_TAKEN, times=None, http_status=503))
-    narrow = sender.but(per_second=40, in_flight=2, grace=timedelta(seconds=0.1))
-    async with narrow.dispatching():
+    async with sender.but(in_flight=2, grace=timedelta(seconds=0.1)).dispatching():
         await eventually(lambda: sender.pool.fetchval("SELECT reason = 'in_doubt' FROM channel"))
-        await eventually(partial(sender.pool.fetchval, "SELECT count(*) > 0 FROM journal WHERE what = 'paused'"))
-        assert await sender.pool.fetchval("SELECT count(*) FROM attempts") < len(renters)
         await sender.simulator.clear_faults()
         for event in events:
             await eventually(partial(_went_out, sender, event), within_seconds=30)
-        await eventually(lambda: sender.pool.fetchval("SELECT doubts = 0 AND reason = '' FROM channel"))
     assert sorted(each.to for each in await sender.simulator.messages()) == sorted(each.phone or "" for each in renters)
-    assert await sender.pool.fetchval("SELECT what FROM journal WHERE message_id IS NULL ORDER BY at DESC") == "resumed"
 
 
 async def _went_out(sender: Sender, event: NotificationRequested) -> bool:
