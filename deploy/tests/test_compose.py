@@ -137,6 +137,15 @@ async def test_a_clean_clone_comes_up_and_a_listing_becomes_a_delivered_message(
         assert message.to == GIULIA.phone
 
 
+@pytest.mark.timeout(300)
+def test_the_matcher_uses_what_was_compiled_into_its_image(compose: Compose) -> None:
+    """A matcher that had to compile anything would have kept it beside what it was given."""
+    shipped, used = "/opt/members/compiled", "/tmp/compiled"  # noqa: S108 - in its container
+    files = compose("exec", "--no-TTY", "matcher", "find", shipped, "-name", "*.nbc").splitlines()
+    assert files
+    assert compose("exec", "--no-TTY", "matcher", "diff", "--recursive", shipped, used) == ""
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "service", ["matcher", "sender", "status-webhook", "twilio-simulator", "api", "postgres", "kafka"]
