@@ -1,5 +1,6 @@
 """Ledgers that are right, and forged ones: whatever is missing, added or changed is found."""
 
+import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -10,7 +11,7 @@ from common.events import Disposition, Reason, notification_id_of
 from common.listing import Listing, ListingStatus
 from common.search import Alert, RentLimit, Subscription
 from itarent.audit.balance import Auditor, Balance, Fault
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Told
+from itarent.audit.facts import LONG_AGO, Effect, ListingVersion, Origin, Row, Told
 from itarent.audit.replay import turns
 from itarent.audit.run import without_effect
 from itarent.audit.searches import Saved, Searches
@@ -46,6 +47,7 @@ def _balance(
     told: Told | None = None,
     unread: frozenset[UUID] = frozenset(),
     position: int = 100,
+    began_at: dt.datetime = LONG_AGO,
     in_flight: frozenset[ListingVersion] = frozenset(),
 ) -> Balance:
     searches = Searches(Saved(each.subscription_id, each, 0, offset) for offset, each in enumerate(saved))
@@ -57,8 +59,9 @@ def _balance(
                 ListingVersion(listing.listing_id, listing.version),
                 tombstone=False,
                 flat_id=FLAT_ID,
-                origin=Origin(0, number),
+                origin=Origin(0 if listing.listing_id == LISTING.listing_id else 1, number),
                 position=(position,),
+                began_at=began_at,
             ),
             listing,
         )
@@ -155,6 +158,19 @@ def test_a_row_is_justified_by_a_search_that_was_changed_before_the_version_was_
     after = make_subscription(revision=2, search=make_search(rent=RentLimit(maximum_cents=100_00)))
     assert _balance([_row()], saved=[before, after]).balanced
     assert _faults(_balance([_row()], saved=[after])) == [Fault.NOT_JUSTIFIED]
+
+
+def test_a_row_is_justified_by_an_order_of_two_portals_that_a_crash_has_undone() -> None:
+    """Told: new, then cheaper. Then the matcher died, and the second portal's advertisement came first."""
+    elsewhere = make_listing(listing_id="casa.it:1", source="casa.it", rent=monthly(900))
+    noted = [elsewhere, LISTING, CHEAPER]
+    first, then = dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC), dt.datetime(2026, 11, 29, 13, tzinfo=dt.UTC)
+    new, cheaper = _row(), replace(_row(CHEAPER, Reason.PRICE_DROP), received_at=first)
+
+    assert _balance([new, cheaper], noted, began_at=then).balanced
+    assert _faults(_balance([new, cheaper], noted, began_at=first)) == [Fault.NOT_JUSTIFIED]
+    dearer = replace(_row(reason=Reason.PRICE_DROP), received_at=first)
+    assert _faults(_balance([new, dearer], noted, began_at=then)) == [Fault.NOT_JUSTIFIED]
 
 
 def _told(row: Row, *, shown: bool = True, settled: Disposition | None = None) -> Told:

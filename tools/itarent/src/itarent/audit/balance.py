@@ -12,7 +12,7 @@ from common.events import Disposition, Reason, notification_id_of
 from common.search import Alert, Subscription
 from common.shards import EVERYBODY, Shard
 from itarent.audit.facts import ListingVersion, Row, Told
-from itarent.audit.replay import Known, Turn, said_to
+from itarent.audit.replay import Known, Turn, in_other_orders, said_to
 from itarent.audit.searches import Searches
 
 NOT_ASKED_FOR: Final = "not_asked_for"
@@ -154,12 +154,14 @@ class Auditor:
         """Whether it was right at an earlier moment.
 
         A crash may let a version be matched twice, of which only the second time is noted: the first time its flat
-        may have had fewer versions, and its user other searches.
+        may have had fewer versions, or versions in another order, and its user other searches.
         """
         for index, turn in enumerate(turns):
             if turn.effect.of != row.of:
                 continue
             moments = [replace(turn, before=earlier.before) for earlier in turns[: index + 1]]
+            if row.received_at < turn.effect.began_at:
+                moments += in_other_orders(turn, turns)
             searches = list(self._searches.ever_of(row.user_id, turn.effect.position))
             reasons = {said_to(each, moment) for each in searches for moment in moments}
             ids = {

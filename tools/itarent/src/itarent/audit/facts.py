@@ -1,13 +1,17 @@
 """What the audit reads: the versions that took effect, the ledger's rows, and what the sender has told of them."""
 
+import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from common.events import Disposition
 from common.listing import Appraisal
 from common.shards import EVERYBODY, Shard
+
+LONG_AGO: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+NOT_YET: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Origin(NamedTuple):
@@ -37,6 +41,8 @@ class Effect:
     """For whose searches: a version takes effect once in each shard of the matcher."""
     appraisal: Appraisal = field(default_factory=Appraisal)
     """What the matcher had found out about the version when it matched it."""
+    began_at: dt.datetime = LONG_AGO
+    """When the matcher began the try that was noted, by the database's clock: what was told before is of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ class Row:
     """Whether it was settled so lately that the sender's topic still holds what was told of it."""
     erased: bool = False
     """Whether its user is erased, and the searches that would justify it are forgotten, or soon will be."""
+    received_at: dt.datetime = NOT_YET
+    """When the sender took it, by the same clock."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ nothing else.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import combinations_with_replacement
 from typing import Final
 from uuid import UUID
 
@@ -43,11 +44,12 @@ Flat = Mapping[str, Advertisement]
 
 @dataclass(frozen=True)
 class Turn:
-    """One version taking effect: the listing as a renter is told of it, and the flat before."""
+    """One version taking effect: the listing as a renter is told of it, the flat before, the advertisement after."""
 
     effect: Effect
     listing: Listing
     before: Flat
+    after: Advertisement
     parted: bool = False
     """The flat was just parted from another one: it is told as new, and as nothing else."""
 
@@ -92,13 +94,13 @@ class Replay:
     def _version(self, effect: Effect, listing: Listing | None) -> Iterator[Turn]:
         known = self.flat.get(effect.of.listing_id)
         if listing and listing.active:
-            yield Turn(effect, listing, self.flat)
             asked = (*(known.asked if known else ()), *_asked(effect, listing))
             now = Advertisement(listing, offered=True, asked=asked)
+            yield Turn(effect, listing, self.flat, now)
         elif known:
             gone = known.content.model_copy(update={"status": ListingStatus.WITHDRAWN, "version": effect.of.version})
-            yield Turn(effect, gone, self.flat)
             now = replace(known, offered=False)
+            yield Turn(effect, gone, self.flat, now)
         else:
             return
         self.flat = {**self.flat, effect.of.listing_id: now}
@@ -110,7 +112,7 @@ class Replay:
             if advertisement.offered:
                 of = ListingVersion(listing_id, advertisement.content.version)
                 effect = Effect(told.number, of, False, _NO_FLAT, _NO_RECORD, told.position, told.shard)
-                yield Turn(effect, advertisement.content, dict(before), parted=True)
+                yield Turn(effect, advertisement.content, dict(before), advertisement, parted=True)
                 before[listing_id] = advertisement
 
 
@@ -121,6 +123,25 @@ _NO_RECORD: Final = Origin(-1, -1)
 def turns(moments: Iterable[Moment]) -> Iterator[Turn]:
     """Play a flat from its beginning."""
     return Replay().play(moments)
+
+
+def in_other_orders(turn: Turn, turns: Sequence[Turn]) -> Iterator[Turn]:
+    """The version as a try may have met it that was not noted: the partitions of the topic have no common order.
+
+    What came before it in its own partition was known; of other partitions a batch may have brought more, or the noted
+    try came after more. As many other advertisements as make a difference are taken: one that the search matches, and
+    one that a rent is compared with.
+    """
+    mine, at = turn.effect.origin.partition, turn.effect.origin
+    known = dict(turns[0].before)
+    known |= {
+        each.effect.of.listing_id: each.after
+        for each in turns
+        if each.effect.origin.partition == mine and each.effect.origin < at
+    }
+    elsewhere = [each for each in turns if each.effect.origin.partition != mine]
+    for one, other in combinations_with_replacement((None, *elsewhere), 2):
+        yield replace(turn, before=known | {each.effect.of.listing_id: each.after for each in (one, other) if each})
 
 
 def said_to(subscription: Subscription, turn: Turn) -> Reason | Known | None:

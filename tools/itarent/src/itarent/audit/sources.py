@@ -220,6 +220,7 @@ def _effect(row: asyncpg.Record) -> Effect:
         shard=Shard(row["shard"], row["shards"]),
         position=tuple(row["subscriptions_position"]),
         appraisal=Appraisal.model_validate_json(row["appraisal"]) if row["appraisal"] else Appraisal(),
+        began_at=row["effective_at"],
     )
 
 
@@ -236,12 +237,13 @@ def _row(row: asyncpg.Record) -> Row:
         as_template=row["as_template"],
         recent=row["recent"],
         erased=row["erased"],
+        received_at=row["received_at"],
     )
 
 
 _EFFECTS = """
 SELECT effect, listing_id, version, tombstone, flat_id, partition, "offset", subscriptions_position, shard, shards,
-       appraisal
+       appraisal, effective_at
   FROM matcher.versions LEFT JOIN matcher.appraisals USING (shards, shard, listing_id, version)
  ORDER BY flat_id, effect
 """
@@ -256,7 +258,8 @@ _ROWS = """
 -- What was told longer ago than the topic of message statuses reaches back cannot be compared with it.
 SELECT notification_id, notifications.user_id, flat_id, reason, coalesce(listing_id, '') AS listing_id,
        coalesce(version, 0) AS version, disposition, stage, status, coalesce(as_template, false) AS as_template,
-       coalesce(settled_at > now() - interval '29 days', true) AS recent, erased_at IS NOT NULL AS erased
+       coalesce(settled_at > now() - interval '29 days', true) AS recent, erased_at IS NOT NULL AS erased,
+       received_at
   FROM sender.notifications LEFT JOIN sender.messages USING (message_id)
        LEFT JOIN sender.contacts ON contacts.user_id = notifications.user_id
  WHERE flat_id IS NOT NULL
