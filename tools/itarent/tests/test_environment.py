@@ -84,6 +84,12 @@ def test_an_account_without_an_address_is_simulated_and_both_sides_agree() -> No
     assert f"/Accounts/{ACCOUNT}/" in told["sender"]["WHATSAPP_API_URL"]
 
 
+def test_a_number_of_ones_own_is_simulated_as_in_production() -> None:
+    assert told_with({})[SIMULATOR]["TWILIO_SANDBOX"] == "true"
+    own = told_with({"WHATSAPP_PHONE_NUMBER_ID": "whatsapp:+390236790001"})[SIMULATOR]
+    assert (own["TWILIO_NUMBER"], own["TWILIO_SANDBOX"]) == ("+390236790001", "false")
+
+
 def test_a_setting_reaches_the_services_that_name_it_and_no_other() -> None:
     told = told_with({"WHATSAPP_NOTIFICATION_INTERVAL_SECONDS": "60", "LOG_FILE": "/tmp/worker.log"})  # noqa: S108
     assert [name for name in SERVICES if "WHATSAPP_NOTIFICATION_INTERVAL_SECONDS" in told[name]] == ["api", "sender"]

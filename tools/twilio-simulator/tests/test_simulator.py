@@ -447,6 +447,22 @@ async def test_a_restarted_simulator_knows_its_phones_and_what_it_accepted(tmp_p
                 await asyncio.sleep(0.01)
 
 
+async def test_what_was_written_to_another_number_of_ours_opens_no_window(tmp_path: Path) -> None:
+    """As when the sandbox is left for production: the 24 hours belong to a pair of numbers."""
+    state_file = tmp_path / "twilio.jsonl"
+    async with running_simulator(state_file=state_file) as sandbox:
+        await sandbox.join(ANNA)
+    async with running_simulator(state_file=state_file, sandbox=False, number="+390236790001") as simulator:
+        messages = official_client(simulator).messages
+        await simulator.behave(Behaviour(pace=PACE, errors_by_callback=frozenset()))
+        with pytest.raises(TwilioRestException) as refused:
+            await asyncio.to_thread(messages.create, to=f"whatsapp:{ANNA}", from_=simulator.sender, body="Ciao")
+        assert refused.value.code == 63016
+        await simulator.write(ANNA, "Ciao")
+        await asyncio.to_thread(messages.create, to=f"whatsapp:{ANNA}", from_=simulator.sender, body="Ciao")
+        assert len(await simulator.messages()) == 1
+
+
 # The page
 
 

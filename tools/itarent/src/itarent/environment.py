@@ -156,12 +156,14 @@ def _simulator(shared: Mapping[str, str]) -> dict[str, str]:
     if not simulates_twilio(shared):
         return {}
     token = shared["WHATSAPP_WEBHOOK_VERIFY_TOKEN"]
+    number = shared["WHATSAPP_PHONE_NUMBER_ID"].removeprefix("whatsapp:")
     return {
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
         "TWILIO_ACCOUNT_SID": shared["WHATSAPP_BUSINESS_ACCOUNT_ID"],
         "TWILIO_AUTH_TOKEN": shared["WHATSAPP_API_TOKEN"],
-        "TWILIO_NUMBER": shared["WHATSAPP_PHONE_NUMBER_ID"].removeprefix("whatsapp:"),
+        "TWILIO_NUMBER": number,
+        "TWILIO_SANDBOX": str(number == WHATSAPP_NUMBER).lower(),
         "TWILIO_SANDBOX_JOIN": shared["WHATSAPP_SANDBOX_JOIN"],
         "INBOUND_WEBHOOK_URL": f"{shared['WEBHOOK_PUBLIC_URL']}/twilio/inbound?t={token}",
         "STATE_FILE": "twilio-simulator.json",

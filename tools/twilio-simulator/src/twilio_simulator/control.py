@@ -238,7 +238,7 @@ class Control:
 
     def _phone_json(self, number: str) -> dict[str, object]:
         phone = self._simulator.store.phone(number)
-        now = self._simulator.clock.now()
+        now, our_number = self._simulator.clock.now(), self._simulator.account.number
         newest = list(islice(self._simulator.store.newest_of(number), COUNTED_MESSAGES))
         return {
             "number": number,
@@ -246,8 +246,8 @@ class Control:
             "blocked": phone.blocked,
             "joined": has_joined(phone, now),
             "join_ends_at": join_ends_at(phone),
-            "window_open": window_is_open(phone, now),
-            "window_ends_at": window_ends_at(phone),
+            "window_open": window_is_open(phone, our_number, now),
+            "window_ends_at": window_ends_at(phone, our_number),
             "unread": sum(message.status is Status.DELIVERED for message in newest),
             "last": _bubble(newest[0]) if newest else None,
         }

@@ -270,7 +270,7 @@ def unreachable_code(order: Order, phone: Phone, account: Account, now: datetime
         return codes.UNSUBSCRIBED
     if account.sandbox and not has_joined(phone, now):
         return codes.NOT_JOINED
-    if not _is_approved(order, account) and not window_is_open(phone, now):
+    if not _is_approved(order, account) and not window_is_open(phone, account.number, now):
         return codes.OUTSIDE_WINDOW
     return None
 

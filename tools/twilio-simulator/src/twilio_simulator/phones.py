@@ -13,12 +13,13 @@ CHANNEL = "whatsapp:"
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A person's phone. `wrote_at` is the last message from it to our number."""
+    """A person's phone. `wrote_at` is the last message from it to our number: `wrote_to`, or the only one there was."""
 
     number: str
     name: str = ""
     joined_at: datetime | None = None
     wrote_at: datetime | None = None
+    wrote_to: str | None = None
     blocked: bool = False
     verified: bool = False  # in the console, which a trial account's recipients must be
     kind: Literal["phone"] = "phone"
@@ -38,7 +39,10 @@ def join_ends_at(phone: Phone) -> datetime | None:
     return phone.joined_at and phone.joined_at + JOIN_LASTS
 
 
-def window_ends_at(phone: Phone) -> datetime | None:
+def window_ends_at(phone: Phone, our_number: str) -> datetime | None:
+    """The 24 hours belong to a pair of numbers: what was written to another one of ours opens nothing."""
+    if phone.wrote_to not in {None, our_number}:
+        return None
     return phone.wrote_at and phone.wrote_at + WINDOW_LASTS
 
 
@@ -47,8 +51,8 @@ def has_joined(phone: Phone, now: datetime) -> bool:
     return ends_at is not None and now < ends_at
 
 
-def window_is_open(phone: Phone, now: datetime) -> bool:
-    ends_at = window_ends_at(phone)
+def window_is_open(phone: Phone, our_number: str, now: datetime) -> bool:
+    ends_at = window_ends_at(phone, our_number)
     return ends_at is not None and now < ends_at
 
 

@@ -281,7 +281,7 @@ class Simulator:
     def join(self, number: str) -> Phone:
         """What `join …` from the phone does: the sandbox may write to it, and its 24 hours begin."""
         now = self.clock.now()
-        phone = replace(self.store.phone(number), joined_at=now, wrote_at=now)
+        phone = replace(self.store.phone(number), joined_at=now, wrote_at=now, wrote_to=self.account.number)
         self.store.save(phone)
         return phone
 
@@ -294,7 +294,7 @@ class Simulator:
         elif self.account.sandbox and not has_joined(self.store.phone(number), self.clock.now()):
             self._reply(number, NOT_CONNECTED.format(number=number, words=self.join_words))
         else:
-            phone = replace(self.store.phone(number), wrote_at=self.clock.now())
+            phone = replace(self.store.phone(number), wrote_at=self.clock.now(), wrote_to=self.account.number)
             self.store.save(phone)
             self._forward(message, phone)
         return message
