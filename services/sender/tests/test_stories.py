@@ -340,6 +340,17 @@ async def _is_held(sender: Sender, event: NotificationRequested, paused_for: str
     return paused_for == "held" or (await sender.message(event))["detail"] == "held"
 
 
+async def test_what_somebody_wrote_does_not_steer_the_terminal(sender: Sender, operator: Operator) -> None:
+    anna, event = await known(sender)
+    hostile = ["--why", "\x1b[2Jall is well [red]", "--by", "giulia\r", "--yes"]
+    assert (await operator.ledger("pause", "--user", str(anna.user_id), *hostile)).exit_code == 0
+    for name in (str(event.notification_id), str(anna.user_id)):
+        shown = await operator.ledger("show", name)
+        assert r"\x1b[2Jall is well [red]" in shown.output
+        assert "\x1b[2J" not in shown.output
+        assert "\r" not in shown.output
+
+
 async def test_in_no_message_since_nobody_asked(sender: Sender, operator: Operator) -> None:
     await sender.know(anna := renter())
     await sender.tell(event := flat_for(anna.user_id, searches=NOT_ASKED))

@@ -16,6 +16,7 @@ from common.telemetry import mask
 from common.topics import Topics
 from itarent.dlq.letters import DeadLetters, Letter, Lost, Record, Unplayable
 from itarent.local import BootstrapServers
+from itarent.printable import printable
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -225,8 +226,3 @@ def _value(value: bytes) -> str:
         return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return value.decode(errors="backslashreplace")
-
-
-def printable(text: str) -> str:
-    """The text with its control characters spelt out: what a stranger wrote must not steer a terminal."""
-    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)

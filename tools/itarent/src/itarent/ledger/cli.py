@@ -23,6 +23,7 @@ from itarent.ledger.shown import show as show_story
 from itarent.ledger.story import Ledger, MessageStory, Story
 from itarent.ledger.telling import headline_of, moment
 from itarent.local import BootstrapServers, postgres, running
+from itarent.printable import printable
 from sender.orders import ALL, CHANNELS, Carried, Done, Impossible, Order, Orders
 from sender.reports import Reports
 
@@ -116,7 +117,7 @@ def show(
     if story:
         show_story(story, console, now)
     for each in lost:
-        console.print(each.said, style="yellow", markup=False, highlight=False)
+        console.print(printable(each.said), style="yellow", markup=False, highlight=False)
 
 
 @app.command()
@@ -255,7 +256,7 @@ def _the_message(database_url: str, name: str) -> MessageStory:
 
 def _confirm(story: MessageStory, question: str, *, yes: bool) -> None:
     typer.echo(f"Message {story.message_id} ({story.kind}), opened at {moment(story.opened_at)}:")
-    typer.echo("\n".join(headline_of(story, dt.datetime.now(dt.UTC))))
+    typer.echo(printable("\n".join(headline_of(story, dt.datetime.now(dt.UTC)))))
     _ask(question, yes=yes)
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from itarent.ledger.story import ListingStory, MessageStory, Story, Told, UserStory
 from itarent.ledger.telling import ARRIVED, BAD, ended, headline_of, lines_of, moment, ordered, span
+from itarent.printable import printable
 
 
 def show(story: Story, console: Console, now: dt.datetime) -> None:
@@ -28,7 +29,7 @@ def _parts(story: Story, now: dt.datetime) -> list[Text | Table]:
 def _message(story: MessageStory, now: dt.datetime) -> Text:
     title = Text.assemble(("Message ", "bold"), str(story.message_id), f" ({story.kind}) for user {story.user_id}\n")
     for sentence in headline_of(story, now):
-        title.append(f"{sentence}\n", _style(story.status))
+        title.append(f"{printable(sentence)}\n", _style(story.status))
     if not story.statuses_known:
         title.append("The api's tables cannot be read here: what callbacks said is missing.\n", "yellow")
     return title
@@ -38,7 +39,7 @@ def _lines(story: MessageStory) -> Table:
     table = _table("when", "call", "says", "what happened")
     for line in lines_of(story):
         call = str(line.attempt) if line.attempt else ""
-        table.add_row(moment(line.at), call, line.by, Text(line.said))
+        table.add_row(moment(line.at), call, line.by, Text(printable(line.said)))
     return table
 
 
@@ -52,7 +53,7 @@ def _tells(told: Sequence[Told], title: str, *, users: bool = False) -> list[Tex
         if users:
             user = [str(each.user_id)]
             message = [f"{each.message_id} ({each.message_status})" if each.message_id else ""]
-        told_of = Text(about), moment(each.received_at), Text(ended(each))
+        told_of = Text(printable(about)), moment(each.received_at), Text(ended(each))
         table.add_row(*user, str(each.notification_id), *told_of, *message)
     return [Text(f"\n{title}", "bold"), table] if title else [table]
 
@@ -62,7 +63,7 @@ def _user(story: UserStory, now: dt.datetime) -> Text:
     for sentence in _standing(story, now):
         text.append(f"{sentence}\n")
     for order in ordered(story.orders):
-        text.append(f"{order}\n", "yellow")
+        text.append(f"{printable(order)}\n", "yellow")
     return text
 
 
@@ -115,13 +116,13 @@ def _messages(story: UserStory, now: dt.datetime) -> list[Text | Table]:
             each.kind,
             str(len(each.told)),
             Text(each.status, _style(each.status)),
-            Text(headline_of(each, now)[0]),
+            Text(printable(headline_of(each, now)[0])),
         )
     return [Text("\nMessages, the newest first:", "bold"), table]
 
 
 def _listing(story: ListingStory) -> Text:
-    text = Text.assemble(("Listing ", "bold"), story.listing_id or "(none)", "\n")
+    text = Text.assemble(("Listing ", "bold"), printable(story.listing_id) or "(none)", "\n")
     if story.published_at and story.version:
         state = "is offered" if story.offered else "is withdrawn"
         text.append(f"It {state}: version {story.version}, published at {moment(story.published_at)}.\n")
