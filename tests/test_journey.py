@@ -51,7 +51,7 @@ AT_ONCE = {
     SIMULATOR: {"STATUS_PACE_SECONDS": "0.05"},
 }
 ROMA, BOLOGNA, TORINO, NAPOLI = "058091", "037006", "001272", "063049"
-MILANO = "015146"
+MILANO, FIRENZE = "015146", "048017"
 NUMBERS: Final = itertools.count(1)
 
 
@@ -314,6 +314,40 @@ async def test_stop_from_the_phone_ends_everything_until_start(stage: Stage) -> 
         await stage.publish(wanted)
         await renter.is_told(wanted)
         assert await renter.texts_about(unwanted) == []
+
+
+async def test_what_a_renter_answers_is_understood_and_answered(stage: Stage) -> None:
+    async with stage.renter(FIRENZE) as renter:
+        flat = a_flat(FIRENZE)
+        await stage.publish(flat)
+        await renter.is_told(flat)
+        await stage.settled()
+        for wrote, answered in (
+            ("1", "Rispondi SALVA 1, NO 1 o PERCHÉ 1."),
+            ("perché 1", "✓ Canone: 1.100 € / mese + 120 € spese (cercavi: fino a 1.200 €)"),
+            ("NO 1", "Non ti scriverò più di"),
+            ("meno", "al massimo un messaggio in 1 ora"),
+            ("pausa 3", "In pausa fino a"),
+            ("start", "di nuovo attivi"),
+            ("Buongiorno, sono Anna", "Sono un programma, ma capisco:"),
+            ("Salva 1", "I tuoi annunci salvati: "),
+        ):
+            await renter.write(wrote)
+            await renter.is_answered(answered)
+        (kept,) = checked(await renter.api.get("/saved")).json()["items"]
+        assert (kept["listing"]["listing_id"], kept["offered"]) == (flat.listing_id, True)
+        await stage.settled()
+        await stage.publish(flat.model_copy(update={"version": 2, "rent": monthly(990)}))
+        (drop, _) = await eventually(lambda: _two(renter, flat))
+        assert (drop["reason"], drop["disposition"], drop["detail"]) == ("price_drop", "suppressed", "declined")
+
+
+async def _two(renter: Renter, flat: Listing) -> list[dict[str, Any]]:
+    """The flat's two entries in the history, once the newest has ended."""
+    items = await renter.activity(flat)
+    assert len(items) == 2
+    assert items[0]["disposition"] != "waiting"
+    return items
 
 
 async def test_a_test_message_goes_to_the_own_number_only(giulia: Renter) -> None:

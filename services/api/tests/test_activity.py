@@ -48,6 +48,7 @@ def accepted(user_id: UUID, *told: NotificationRequested, shown: int = 1) -> Mes
         message_sid="SM1",
         notification_ids=ids,
         shown_notification_ids=ids[:shown],
+        numbers=tuple(range(1, len(ids) + 1)),
     )
 
 

@@ -237,6 +237,7 @@ async def test_every_table_that_holds_users_is_in_the_export(api: Api) -> None:
     assert [table for (table,) in tables if table != "erased_users"] == [
         "consents",
         "direct_messages",
+        "flat_choices",
         "message_statuses",
         "messages",
         "notifications",

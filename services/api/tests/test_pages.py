@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from string import Formatter
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -175,7 +176,7 @@ PHONE_BY_NIGHT = {
     "locale": "ru-RU",
     "is_mobile": True,
 }
-PAGES = ("/", "/phone", "/searches", "/searches/new", "/history", "/statistics", "/settings")
+PAGES = ("/", "/phone", "/searches", "/searches/new", "/history", "/saved", "/statistics", "/settings")
 EVERYTHING = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 COLOURS = {"runOnly": ["color-contrast", "target-size"]}
 
@@ -199,7 +200,9 @@ async def test_pages_are_accessible_fit_the_screen_and_complain_of_nothing(
     user_id = UUID(str(await api.sql("SELECT user_id FROM users WHERE email = $1", email)))
     await _fill(api, user_id)
     await expect(page.locator("#connected")).to_be_visible()
-    faults += [await _faults(page, f"{api.url}{path}", rules) for path in PAGES]
+    message_id = await api.sql("SELECT message_id FROM messages")
+    message = urlsplit(api.services.links.to_message(message_id)).path
+    faults += [await _faults(page, f"{api.url}{path}", rules) for path in (*PAGES, message)]
     assert [each for each in faults if each] == []
     assert [each for each in said if "404" not in each] == []
 
@@ -226,12 +229,33 @@ async def _fill(api: Api, user_id: UUID) -> None:
     told, waiting = (make_notification(user_id=user_id, flat_id=uuid4(), requested_at=now) for _ in range(2))
     await api.services.activity.record_notifications([told, waiting])
     await api.services.activity.record_statuses([accepted(user_id, told), report(MessageStatus.DELIVERED, 4)])
+    for text in ("SALVA 1", "PAUSA 3"):
+        await api.write_from(claim.phone, text)
 
 
 async def _recipient(api: Api, user_id: UUID) -> Recipient:
     recipient = await api.services.recipients.of(user_id)
     assert recipient
     return recipient
+
+
+async def test_a_pause_ends_and_a_saved_flat_goes_at_a_press_and_digests_are_grouped_as_chosen(
+    visitor: Visitor, api: Api
+) -> None:
+    await visitor.send("/phone/link", "/phone", phone_number="333 555 01 01", proof="from_phone")
+    user_id = UUID(str(await api.sql("SELECT user_id FROM users")))
+    await _fill(api, user_id)
+    assert "Nothing is sent until" in (await visitor.look("/settings")).text
+    assert (await visitor.send("/settings/resume", "/settings")).headers["Location"] == "/settings"
+    assert "Nothing is sent until" not in (await visitor.look("/settings")).text
+    grouped = {"language": "en", "time_zone": "Europe/Rome", "grouping": "search"}
+    assert (await visitor.send("/settings", "/settings", **grouped)).status_code == 303
+    assert (await _recipient(api, user_id)).grouping == "search"
+    assert (await visitor.send("/settings", "/settings", **(grouped | {"grouping": "town"}))).status_code == 422
+    assert "Bilocale in viale Abruzzi 48" in (await visitor.look("/saved")).text
+    gone = await visitor.send("/saved/remove", "/saved", listing_id=make_listing().listing_id)
+    assert gone.headers["Location"] == "/saved"
+    assert "You have saved nothing yet." in (await visitor.look("/saved")).text
 
 
 async def test_a_code_that_was_sent_to_the_phone_is_typed_in(visitor: Visitor, api: Api) -> None:

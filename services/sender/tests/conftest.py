@@ -24,7 +24,7 @@ from local_servers.ports import free_port
 from sender.approvals import Approvals
 from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits
-from sender.intake import Intake, Requested
+from sender.intake import Intake, Requested, Taken
 from sender.ledger import Ledger
 from sender.plan import Policy
 from sender.reports import Reports
@@ -49,7 +49,7 @@ NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", a
 NO_TEMPLATES = Standings(dict.fromkeys(templates(), MISSING))
 
 
-def received(event: Requested) -> Received[Requested]:
+def received(event: Taken) -> Received[Taken]:
     record = ConsumerRecord(
         topic="notifications",
         partition=0,
@@ -78,12 +78,13 @@ def renter(**changes: Any) -> Recipient:
 def flat_for(user: UUID, listing: Listing | None = None, **changes: Any) -> NotificationRequested:
     """A notification of another flat each time."""
     listing = listing or make_listing(listing_id=f"immobiliare.it:{uuid4().hex}")
-    return make_notification(listing, user_id=user, **({"flat_id": uuid4()} | changes))
+    defaults: dict[str, Any] = {"flat_id": uuid4(), "requested_at": datetime.now(UTC)}
+    return make_notification(listing, user_id=user, **(defaults | changes))
 
 
-def direct_for(user: UUID, purpose: DirectPurpose = DirectPurpose.TEST) -> DirectMessageRequested:
+def direct_for(user: UUID, purpose: DirectPurpose = DirectPurpose.TEST, **fields: Any) -> DirectMessageRequested:
     return DirectMessageRequested(
-        notification_id=uuid4(), user_id=user, purpose=purpose, requested_at=datetime.now(UTC)
+        notification_id=uuid4(), user_id=user, purpose=purpose, requested_at=datetime.now(UTC), **fields
     )
 
 
@@ -146,7 +147,7 @@ class Sender:
             if each.phone:
                 await self.simulator.join(each.phone)
 
-    async def tell(self, *events: Requested) -> int:
+    async def tell(self, *events: Taken) -> int:
         return await self.intake.take([received(event) for event in events])
 
     async def disposition(self, event: Requested) -> tuple[str, str]:

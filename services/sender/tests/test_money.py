@@ -233,7 +233,7 @@ async def test_digests_wait_at_the_limit_and_go_out_when_there_is_more(sender: S
 
 async def test_a_digest_that_money_never_came_for_expires_and_is_told(sender: Sender) -> None:
     anna = renter()
-    event = flat_for(anna.user_id)
+    event = flat_for(anna.user_id, requested_at=datetime.now(UTC) - timedelta(days=4))
     poor = limited(sender, messages=0)
     await poor.know(anna)
     await poor.tell(event)

@@ -96,7 +96,10 @@ async def test_a_foreign_text_reaches_the_phone_on_one_line_and_formats_nothing(
 ) -> None:
     await sender.know(anna := renter())
     event = make_notification(
-        make_listing(title=foreign), make_subscription(user_id=anna.user_id, name=foreign), user_id=anna.user_id
+        make_listing(title=foreign),
+        make_subscription(user_id=anna.user_id, name=foreign),
+        user_id=anna.user_id,
+        requested_at=datetime.now(UTC),
     )
     async with sender.dispatching():
         await sender.tell(event)
@@ -293,7 +296,10 @@ async def test_a_message_that_would_be_repeated_after_its_user_was_erased_is_not
 
 
 def about(listing: Listing, of: NotificationRequested, reason: Reason, **changes: Any) -> NotificationRequested:
-    return make_notification(listing, user_id=of.user_id, flat_id=of.flat_id, reason=reason, **changes)
+    now = datetime.now(UTC)
+    return make_notification(
+        listing, user_id=of.user_id, flat_id=of.flat_id, reason=reason, **({"requested_at": now} | changes)
+    )
 
 
 async def test_a_flat_that_is_gone_before_it_was_told_is_not_told(sender: Sender) -> None:

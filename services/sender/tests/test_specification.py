@@ -13,7 +13,8 @@ from openapi_core import OpenAPI
 from openapi_core.testing import MockRequest
 
 from common.events import Language
-from sender.digest import digest_text, direct_text, template_variables
+from sender.answers import answer_text
+from sender.digest import digest_text, template_variables
 from sender.fold import fold
 from sender.outcomes import Accepted
 from sender.templates import Purpose, templates
@@ -78,7 +79,7 @@ async def test_what_the_sender_asks_of_twilio_is_what_the_specification_allows(
     direct = direct_for(uuid4())
     entries = fold([flat_for(uuid4())], frozenset()).entries
     digest = digest_text(entries, Language.ITALIAN, LINK)
-    test = direct_text(direct.purpose, Language.RUSSIAN, uuid4(), direct.notification_id)
+    test = answer_text(direct, Language.RUSSIAN, "Europe/Rome", "https://bot.example", uuid4())
     variables = template_variables(entries, Language.ENGLISH, LINK)
     async with (
         aiohttp.ClientSession() as session,

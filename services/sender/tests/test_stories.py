@@ -237,7 +237,8 @@ async def test_withdrawn_while_it_waited(sender: Sender, operator: Operator) -> 
 
 
 async def test_expired_before_it_could_go_out(sender: Sender, operator: Operator) -> None:
-    _, event = await known(sender)
+    await sender.know(anna := renter())
+    await sender.tell(event := flat_for(anna.user_id, requested_at=datetime.now(UTC) - timedelta(days=4)))
     await sender.pool.execute("UPDATE messages SET latest_at = now()")
     async with sender.dispatching():
         await sender.until(event, stage="ended")

@@ -73,6 +73,37 @@ def test_a_file_that_twilio_or_meta_would_refuse_is_refused_with_its_fault(good:
     assert str(refused.value).startswith("digest.en.toml: ")
 
 
+BUTTONS = """
+buttons = [{ title = "Pause", id = "PAUSE 3" }, { title = "Stop", id = "STOP" }]
+
+[variables]"""
+
+
+def test_buttons_are_approved_with_the_text_and_carry_what_the_api_understands() -> None:
+    template = template_of("digest.en.toml", GOOD.replace("[variables]", BUTTONS))
+    assert template.buttons == {"PAUSE 3": "Pause", "STOP": "Stop"}
+    assert template.body == template_of("digest.en.toml", GOOD).body
+    assert template.name != template_of("digest.en.toml", GOOD).name
+    assert [set(templates()[Purpose.DIGEST, language].buttons) for language in Language] == [
+        {"PAUSE 3", "FEWER", "STOP"}
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "fault"),
+    [
+        ('"Stop"', '"Pause"', "same title"),
+        ('"STOP"', '"PAUSE 3"', "same id"),
+        ('"Stop"', '"Stop all of these messages"', "buttons.1.title"),
+        ('"Stop"', '"*Stop*"', "buttons.1.title"),
+        ('"Stop"', '""', "buttons.1.title"),
+    ],
+)
+def test_buttons_that_whatsapp_would_refuse_are_refused(good: str, bad: str, fault: str) -> None:
+    with pytest.raises(InvalidTemplate, match=fault):
+        template_of("digest.en.toml", GOOD.replace("[variables]", BUTTONS.replace(good, bad)))
+
+
 def test_a_template_is_used_only_while_it_is_approved() -> None:
     key = (Purpose.DIGEST, Language.RUSSIAN)
     assert Standings().content_sid(*key) is None

@@ -1,5 +1,7 @@
 """What a message says: one line per flat, honest counts, Twilio's limit, in three languages."""
 
+from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -7,20 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.events import (
+    DirectMessageRequested,
     DirectPurpose,
     Disposition,
+    FlatFact,
+    FlatTold,
     Language,
     MatchedSearch,
     NotificationRequested,
+    PhoneClaim,
     Reason,
     card_of,
 )
 from common.listing import Appraisal, ListingFlag, Offering, PropertyType, Rent, RentUnit, Signal, SpeseTerm
 from common.search import Criterion
-from sender.digest import LONGEST, digest_text, direct_text, money, plain, template_variables, utf16_length
+from sender.answers import answer_text, code_text
+from sender.digest import LONGEST, digest_text, money, plain, ranked, template_variables, utf16_length
 from sender.fold import fold
 from sender.wording import WORDINGS
-from testkit.factories import FLAT_ID, make_listing, make_notification, monthly
+from testkit.factories import FLAT_ID, NOW, make_listing, make_notification, monthly
+
+from .conftest import direct_for
 
 LINK = "https://bot.example/m/IjBhN2MwZjhlNTJmNDRjMGI5YTBlM2QxZjViNmM3ZDAxIg.aSGYRQ.abc"
 FLATS = [uuid4() for _ in range(3)]
@@ -143,11 +152,11 @@ def test_a_digest_is_never_too_long_and_counts_everything(
         )
         for number, (title, name, length) in enumerate(flats)
     ]
-    text = digest_text(fold(waiting, frozenset()).entries, language, LINK)
+    text = digest_text(ranked(fold(waiting, frozenset()).entries), language, LINK)
     assert utf16_length(text.body) <= LONGEST
     assert text.body.count(LINK) == 1
     assert len(text.shown) >= 1
-    assert sorted(text.shown + text.grouped) == sorted(event.notification_id for event in waiting)
+    assert sorted([*text.shown, *text.grouped]) == sorted(event.notification_id for event in waiting)
     if text.grouped:
         assert f"{len(waiting)}" in text.body.splitlines()[-1]
         assert f"{len(text.grouped)}" in text.body.splitlines()[-1]
@@ -202,6 +211,22 @@ def test_counts_follow_the_languages_plurals(n: int, language: Language, words: 
     assert template_variables(entries, language, LINK) == {"1": words, "2": "Bilocale a Milano", "3": LINK}
 
 
+def test_price_drops_are_counted_at_the_top_and_marked_each() -> None:
+    drops = [
+        make_notification(
+            make_listing(listing_id=f"casa.it:{n}", rent=monthly(990)),
+            notification_id=uuid4(),
+            flat_id=uuid4(),
+            reason=Reason.PRICE_DROP,
+            previous_rent_cents=110_000,
+        )
+        for n in range(2)
+    ]
+    text = digest_text(fold([*drops, make_notification()], frozenset()).entries, Language.ITALIAN, LINK)
+    assert text.body.splitlines()[0] == "*3 annunci* · 2 ribassati · Bilocale a Milano"
+    assert text.body.count("*↓ era 1.100 €*") == 2
+
+
 def test_what_is_unknown_or_doubtful_is_said_and_comes_last() -> None:
     doubtful = make_notification(
         make_listing(listing_id="casa.it:1", title="Dubbio", flags=(ListingFlag.RENT_IMPLAUSIBLY_LOW,)),
@@ -209,7 +234,7 @@ def test_what_is_unknown_or_doubtful_is_said_and_comes_last() -> None:
         flat_id=uuid4(),
         searches=searches(True, unknown=(Criterion.FURNISHING, Criterion.ENERGY_CLASS)),
     )
-    text = digest_text(fold([doubtful, make_notification()], frozenset()).entries, Language.ITALIAN, LINK)
+    text = digest_text(ranked(fold([doubtful, make_notification()], frozenset()).entries), Language.ITALIAN, LINK)
     assert "2. *Dubbio*" in text.body
     assert "Non indicato: arredo, classe energetica · Da verificare: canone molto basso" in text.body
 
@@ -229,11 +254,126 @@ def test_every_language_has_words_for_everything(language: Language) -> None:
     assert set(words.signals) == set(Signal)
     assert set(words.property_types) == set(PropertyType) - {PropertyType.OTHER}
     assert Offering.ROOM in words.offerings
-    message_id, notification_id = uuid4(), uuid4()
-    for purpose in DirectPurpose:
-        text = direct_text(purpose, language, message_id, notification_id)
-        assert text.marker in text.body
-        assert text.shown == (notification_id,)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+FLAT = FlatTold(
+    notification_id=uuid4(),
+    number=2,
+    listing_id="casa.it:1",
+    title="Bilocale in viale Abruzzi 48",
+    url="https://casa.it/1",
+    searches=("Bilocale a Milano", "Vicino al lavoro"),
+    facts=(
+        FlatFact(label="Canone", found="1.100 €", wanted="fino a 1.200 €"),
+        FlatFact(label="Piano", found="non indicato", wanted="dal 2", fits=None),
+        FlatFact(label="Arredo", found="non arredato", wanted="arredato", fits=False),
+    ),
+    description="Luminoso bilocale ristrutturato.",
+)
+
+
+def asked(purpose: DirectPurpose, **fields: Any) -> DirectMessageRequested:
+    """With everything that any purpose needs."""
+    defaults = {"flat": FLAT, "until": NOW, "interval_seconds": 7200, "choices": 3, "command": "SALVA"}
+    return direct_for(uuid4(), purpose, **(defaults | fields))
+
+
+def answer(purpose: DirectPurpose, language: Language = Language.ITALIAN, **fields: Any) -> str:
+    """The text without its last line, the reference."""
+    text = answer_text(asked(purpose, **fields), language, "Europe/Rome", "https://bot.example", uuid4())
+    return text.body.removesuffix(text.marker).strip()
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("purpose", sorted(set(DirectPurpose) - {DirectPurpose.CODE}))
+def test_every_answer_has_words_a_reference_of_its_own_and_room_in_a_message(
+    purpose: DirectPurpose, language: Language
+) -> None:
+    request, message_id = asked(purpose), uuid4()
+    text = answer_text(request, language, "Europe/Rome", "https://bot.example", message_id)
+    assert text.body.endswith(text.marker)
+    assert message_id.hex[:10].upper() in text.marker
+    assert len(text.body.splitlines()) > 1
+    assert utf16_length(text.body) <= LONGEST
+    assert not set(text.body) & set("{}")
+    assert text.shown == {request.notification_id: None}
+
+
+def test_details_are_laid_out_with_what_can_be_answered() -> None:
+    assert answer(DirectPurpose.DETAILS).splitlines() == [
+        "2. *Bilocale in viale Abruzzi 48*",
+        "Canone: 1.100 €",
+        "Piano: non indicato",
+        "Arredo: non arredato",
+        "«Luminoso bilocale ristrutturato.»",
+        "https://casa.it/1",
+        "",
+        "Rispondi SALVA 2, NO 2 o PERCHÉ 2.",
+    ]
+    gone = answer(DirectPurpose.DETAILS, flat=FLAT.model_copy(update={"offered": False}))
+    assert gone.startswith("2. *Bilocale in viale Abruzzi 48* (non più disponibile)")
+
+
+def test_why_says_what_each_criterion_decided() -> None:
+    assert answer(DirectPurpose.WHY, Language.ENGLISH).splitlines() == [
+        "2. *Bilocale in viale Abruzzi 48*",
+        "Matches «Bilocale a Milano», «Vicino al lavoro»",
+        "✓ Canone: 1.100 € (wanted: fino a 1.200 €)",
+        "? Piano: non indicato (wanted: dal 2)",
+        "✗ Arredo: non arredato (wanted: arredato)",
+    ]
+
+
+@given(hostile, hostile, st.lists(st.tuples(hostile, hostile, hostile), max_size=25))
+def test_an_answer_is_never_too_long_and_formats_nothing_foreign(
+    title: str, description: str, facts: list[tuple[str, str, str]]
+) -> None:
+    flat = FLAT.model_copy(
+        update={
+            "title": title,
+            "description": description,
+            "facts": tuple(FlatFact(label=label[:100], found=found, wanted=wanted) for label, found, wanted in facts),
+        }
+    )
+    for purpose in (DirectPurpose.DETAILS, DirectPurpose.WHY):
+        text = answer_text(asked(purpose, flat=flat), Language.RUSSIAN, "Europe/Rome", "https://x.example", uuid4())
+        assert utf16_length(text.body) <= LONGEST
+        assert text.body.endswith(text.marker)
+        assert text.body.count("*") == 2
+
+
+@pytest.mark.parametrize(
+    ("language", "seconds", "said"),
+    [
+        (Language.ITALIAN, 1800, "al massimo un messaggio in 30 minuti"),
+        (Language.ENGLISH, 3600, "at most one message in 1 hour"),
+        (Language.RUSSIAN, 7200, "не чаще одного сообщения за 2 часа"),
+        (Language.RUSSIAN, 28800, "не чаще одного сообщения за 8 часов"),
+        (Language.ENGLISH, 0, "each listing comes at once"),
+    ],
+)
+def test_a_pace_is_said_in_the_languages_own_plural(language: Language, seconds: int, said: str) -> None:
+    assert said in answer(DirectPurpose.PACE, language, interval_seconds=seconds)
+
+
+def test_a_pause_ends_on_the_readers_clock() -> None:
+    until = datetime(2026, 12, 3, 9, 12, tzinfo=UTC)
+    assert "fino a gio 3 dic, 10:12." in answer(DirectPurpose.PAUSED, until=until)
+    assert "until Thu 3 Dec, 10:12." in answer(DirectPurpose.PAUSED, Language.ENGLISH, until=until)
+    assert "Пауза до: чт 3 дек., 10:12." in answer(DirectPurpose.PAUSED, Language.RUSSIAN, until=until)
+
+
+def test_which_one_is_meant_is_asked_with_an_example() -> None:
+    assert "ha 3 annunci" in answer(DirectPurpose.WHICH)
+    assert "*SALVA 1*" in answer(DirectPurpose.WHICH)
+    assert "*1*" in answer(DirectPurpose.WHICH, command=None)
+
+
+def test_a_code_stands_on_a_line_of_its_own() -> None:
+    claim = PhoneClaim(claim_id=uuid4(), phone="+393335550101", code="BCDFGH", expires_at=NOW)
+    assert "*BCDFGH*" in code_text(claim, Language.ITALIAN, "Europe/Rome", uuid4()).body.splitlines()
 
 
 def test_money_is_written_as_the_language_writes_it() -> None:

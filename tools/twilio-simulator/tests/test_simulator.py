@@ -300,12 +300,13 @@ async def test_a_phone_joins_by_writing_the_words_and_the_webhook_hears_only_wha
     assert (await post(To=f"whatsapp:{luca}"))[1]["code"] == 63015
     await simulator.write(luca, "what is this?")
     await simulator.write(luca, "Join  Silver-Harbour")
-    sid = await simulator.write(luca, "A codice 4711", button_payload="yes")
+    sid = await simulator.write(luca, "A codice 4711", button_payload="yes", replied_to="SM1")
     (inbound,) = await receiver.requests_when(1)
     assert inbound.form["MessageSid"] == sid
     assert inbound.form["From"] == f"whatsapp:{luca}"
     assert inbound.form["WaId"] == "393335550102"
     assert (inbound.form["Body"], inbound.form["ButtonPayload"]) == ("A codice 4711", "yes")
+    assert inbound.form["OriginalRepliedMessageSid"] == "SM1"
     signature = inbound.headers["X-Twilio-Signature"]
     assert RequestValidator(simulator.auth_token).validate(inbound.url, inbound.form, signature)
     assert (await post(To=f"whatsapp:{luca}"))[0] == 201

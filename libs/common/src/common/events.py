@@ -99,6 +99,13 @@ class QuietHours(Value):
     end: WallClock
 
 
+class Grouping(StrEnum):
+    """What shares a message: all that a user is to be told, or what one search found."""
+
+    USER = "user"
+    SEARCH = "search"
+
+
 Phone = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", description="E.164")]
 
 
@@ -124,8 +131,11 @@ class Recipient(Value):
     time_zone: str = "Europe/Rome"
     quiet_hours: QuietHours | None = None
     interval_seconds: int | None = Field(default=None, ge=0, le=604_800, description="None: the system's interval")
+    grouping: Grouping = Field(default=Grouping.USER, description="what shares a message")
+    paused_until: AwareDatetime | None = Field(default=None, description="the user wants no digests until then")
     verified: bool = Field(default=False, description="the user has proven that the phone is theirs")
     stopped: bool = Field(default=False, description="the user has said STOP")
+    stopped_at: AwareDatetime | None = Field(default=None, description="when STOP reached us, if it holds")
     window_opened_at: AwareDatetime | None = Field(default=None, description="the last inbound message of the phone")
     claim: PhoneClaim | None = Field(default=None, description="a phone to which a code is to be sent")
 
@@ -262,18 +272,58 @@ class DirectPurpose(StrEnum):
     TEST = "test"
     LINKED = "linked"  # the phone is now proven
     STOPPED = "stopped"  # confirms an opt-out
-    STARTED = "started"  # confirms an opt-in
+    STARTED = "started"  # confirms an opt-in, or that a pause has ended
     CODE = "code"  # to a phone that is not proven yet: `Recipient.claim` says which, and the code
+    PAUSED = "paused"  # confirms a pause, `until` when
+    PACE = "pace"  # confirms fewer messages or more: at most one every `interval_seconds`
+    DETAILS = "details"  # everything about a `flat`
+    WHY = "why"  # what each criterion decided about a `flat`
+    SAVED = "saved"  # confirms that a `flat` is kept
+    DECLINED = "declined"  # confirms that a `flat` is never told again
+    WHICH = "which"  # asks which of the `choices` of the last message is meant by `command`
+    NOTHING_TOLD = "nothing_told"  # a number, or a command about a flat, and no flat was told yet
+    HELP = "help"  # what can be written
+
+
+class FlatFact(Value):
+    """One line about a flat in its reader's language. `fits`: what a search's criterion decided; None: unknown."""
+
+    label: str = Field(max_length=100)
+    found: str = Field(max_length=1000)
+    wanted: str = Field(default="", max_length=1000)
+    fits: bool | None = True
+
+
+class FlatTold(Value):
+    """A flat that an answer is about, as a message has told of it."""
+
+    notification_id: UUID = Field(description="the notification that told of it")
+    number: int | None = Field(default=None, ge=1, description="which it was in that message")
+    listing_id: ListingId
+    title: str = Field(max_length=500)
+    url: str | None = None
+    offered: bool = Field(default=True, description="it can still be had, as far as we know")
+    searches: tuple[str, ...] = Field(default=(), description="names of the searches that it matches")
+    facts: tuple[FlatFact, ...] = ()
+    description: str = Field(default="", max_length=600, description="how its description begins")
 
 
 class DirectMessageRequested(Event):
-    """A user asked for a message now: a test or the answer to a command. The sender words it."""
+    """A user asked for a message now: a test or the answer to a command. The sender words it.
+
+    Which of the last fields are given depends on the purpose.
+    """
 
     type: ClassVar[str] = "itarent.direct-message.requested.v1"
     notification_id: UUID
     user_id: UUID
     purpose: DirectPurpose
     requested_at: AwareDatetime
+    flat: FlatTold | None = None
+    until: AwareDatetime | None = None
+    interval_seconds: int | None = Field(default=None, ge=0)
+    choices: int | None = Field(default=None, ge=0, description="how many flats the last message told of")
+    command: str | None = Field(default=None, max_length=20, description="the word that the user wrote")
 
     @property
     def key(self) -> str:
@@ -282,6 +332,24 @@ class DirectMessageRequested(Event):
     @property
     def event_id(self) -> UUID:
         return self.notification_id
+
+
+class FlatDeclined(Event):
+    """A user wants to hear of a flat never again."""
+
+    type: ClassVar[str] = "itarent.flat.declined.v1"
+    user_id: UUID
+    flat_id: UUID
+    listing_id: ListingId = Field(description="the advertisement by which the user was told of it")
+    declined_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.user_id)
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"declined/{self.user_id}/{self.flat_id}")
 
 
 class MessageStatus(StrEnum):
@@ -330,6 +398,9 @@ class MessageStatusReported(Event):
         default=(), description="what the message tells, when the sender reports"
     )
     shown_notification_ids: tuple[UUID, ...] = Field(default=(), description="those of them that its text shows")
+    numbers: tuple[int, ...] = Field(
+        default=(), description="the place of each of `notification_ids`, best first from 1; those of one flat share it"
+    )
     parameters: dict[str, str] = Field(default_factory=dict, description="what else the callback held, without phones")
 
     @property
@@ -403,6 +474,7 @@ EVENTS: tuple[type[Event], ...] = (
     AdvertisementParted,
     NotificationRequested,
     DirectMessageRequested,
+    FlatDeclined,
     MessageStatusReported,
     NotificationSettled,
     InboundMessageReceived,

@@ -8,6 +8,7 @@ from common.events import (
     AdvertisementParted,
     DirectMessageRequested,
     Event,
+    FlatDeclined,
     InboundMessageReceived,
     ListingPublished,
     MessageStatusReported,
@@ -140,7 +141,7 @@ class Topics:
             notifications=Topic(
                 f"{namespace}.notifications.v1",
                 "user_id",
-                (NotificationRequested, DirectMessageRequested),
+                (NotificationRequested, DirectMessageRequested, FlatDeclined),
                 "delete",
                 30 * DAYS,
                 owner="matcher",

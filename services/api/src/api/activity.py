@@ -1,7 +1,7 @@
 """What is shown of the other services' work: listings, matches, messages. Records may come twice and in any order."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from common.events import (
     card_of,
 )
 from common.kafka import Received
+from common.listing import Rent
 from common.model import Value
 from common.signals import noticed
 from common.zone_rents import ZoneRents
@@ -97,11 +98,25 @@ class ActivityItem(Value):
     message: MessageView | None
 
 
+class TellingOf(Value):
+    """A flat that a message tells of: its number there, and how it is now as far as we know."""
+
+    item: ActivityItem
+    number: int
+    shown: bool
+    offered: bool
+    rent_now: Rent | None = Field(description="where it is another one by now")
+
+
 class MessagePage(Value):
-    """All flats that a message tells of, and its reader's language."""
+    """All flats that a message tells of by their numbers, and its reader's language."""
 
     language: Language
-    items: tuple[ActivityItem, ...]
+    flats: tuple[TellingOf, ...]
+
+    @property
+    def shown(self) -> int:
+        return sum(flat.shown for flat in self.flats)
 
 
 class Activity:
@@ -146,12 +161,12 @@ class Activity:
             events = await _without_erased(connection, events)
             matches = [event.model_dump(mode="json") for event in events if isinstance(event, NotificationRequested)]
             direct = [
-                (event.notification_id, event.user_id, event.purpose, event.requested_at)
+                (event.notification_id, event.user_id, event.purpose, event.requested_at, _about(event))
                 for event in events
                 if isinstance(event, DirectMessageRequested)
             ]
             await connection.execute(_RECORD_NOTIFICATIONS, matches)
-            await connection.execute(_RECORD_DIRECT_MESSAGES, *_by_column(direct, 4))
+            await connection.execute(_RECORD_DIRECT_MESSAGES, *_by_column(direct, 5))
 
     async def record_statuses(self, events: Sequence[MessageStatusReported | NotificationSettled]) -> None:
         """Add what messages and notifications came to; a message shows the furthest of all its statuses."""
@@ -159,16 +174,12 @@ class Activity:
             events = await _without_erased(connection, events)
             reports = [event for event in events if isinstance(event, MessageStatusReported) and event.message_id]
             settled = [event for event in events if isinstance(event, NotificationSettled)]
-            told = [
-                (report.message_id, notification_id, notification_id in report.shown_notification_ids)
-                for report in reports
-                for notification_id in report.notification_ids
-            ]
+            told = [each for report in reports for each in _told(report)]
             await connection.execute(_RECORD_STATUSES, *_by_column([_status_row(report) for report in reports], 10))
             await connection.execute(
                 _ADVANCE_MESSAGES, sorted({report.message_id for report in reports if report.message_id})
             )
-            await connection.execute(_RECORD_TOLD, *_by_column(_shown_if_ever(told), 3))
+            await connection.execute(_RECORD_TOLD, *_by_column(_known_if_ever(told), 4))
             await connection.execute(
                 _RECORD_SETTLED,
                 *_by_column(
@@ -218,8 +229,12 @@ class Activity:
         language = await self._pool.fetchval(_LANGUAGE_OF_READER, message_id)
         if language is None:
             return None
-        rows = await self._pool.fetch(_TOLD, message_id)
-        return MessagePage(language=language, items=tuple(_item(row) for row in rows))
+        items = {row["notification_id"]: _item(row) for row in await self._pool.fetch(_TOLD, message_id)}
+        flats: dict[int, TellingOf] = {}
+        for place, row in enumerate(await self._pool.fetch(_PLACES, message_id), 1):
+            telling = _telling(row, items[row["notification_id"]], row["number"] or place)
+            flats.setdefault(telling.number, telling)
+        return MessagePage(language=language, flats=tuple(flats.values()))
 
 
 async def _without_erased(connection: "Connection", events: Sequence[OfUserT]) -> list[OfUserT]:
@@ -249,12 +264,28 @@ def _status_row(report: MessageStatusReported) -> tuple[object, ...]:
     )
 
 
-def _shown_if_ever(told: Sequence[tuple[UUID | None, UUID, bool]]) -> list[tuple[object, ...]]:
+def _about(event: DirectMessageRequested) -> UUID | None:
+    return event.flat.notification_id if event.flat else None
+
+
+_Told = tuple[UUID | None, UUID, bool, int | None]
+
+
+def _told(report: MessageStatusReported) -> Iterator[_Told]:
+    """Message, notification, whether its text shows it, and the flat's number in it."""
+    numbers = report.numbers or (None,) * len(report.notification_ids)
+    for notification_id, number in zip(report.notification_ids, numbers, strict=False):
+        yield report.message_id, notification_id, notification_id in report.shown_notification_ids, number
+
+
+def _known_if_ever(told: Iterable[_Told]) -> list[_Told]:
     """One row for each message and notification: a statement may not change a row twice."""
-    shown: dict[tuple[UUID | None, UUID], bool] = {}
-    for message_id, notification_id, is_shown in told:
-        shown[message_id, notification_id] = is_shown or shown.get((message_id, notification_id), False)
-    return [(*key, is_shown) for key, is_shown in shown.items()]
+    known: dict[tuple[UUID | None, UUID], _Told] = {}
+    for message_id, notification_id, is_shown, number in told:
+        _, _, was_shown, known_number = known.get((message_id, notification_id), (None, None, False, None))
+        row = (message_id, notification_id, is_shown or was_shown, number or known_number)
+        known[message_id, notification_id] = row
+    return list(known.values())
 
 
 def _by_column(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -274,6 +305,18 @@ def _item(row: _Row) -> ActivityItem:
         disposition=_disposition(row),
         detail=None if _was_sent_after_all(row) else row["detail"],
         message=_message(message) if message else None,
+    )
+
+
+def _telling(row: _Row, item: ActivityItem, number: int) -> TellingOf:
+    now = Card.model_validate(row["card"]) if row["card"] else item.listing
+    is_other = now.version > item.listing.version and now.rent != item.listing.rent
+    return TellingOf(
+        item=item,
+        number=number,
+        shown=row["shown"],
+        offered=item.reason is not Reason.WITHDRAWN and row["active"] is not False,
+        rent_now=now.rent if is_other else None,
     )
 
 
@@ -329,16 +372,17 @@ WHERE known.version < excluded.version
 _WITHDRAW_LISTINGS = "UPDATE recent_listings SET active = false WHERE listing_id = ANY($1::text[])"
 
 _RECORD_NOTIFICATIONS = """
-INSERT INTO notifications (notification_id, user_id, reason, card, searches, previous_rent_cents, requested_at)
+INSERT INTO notifications (notification_id, user_id, reason, card, searches, previous_rent_cents, requested_at, flat_id)
 SELECT (event ->> 'notification_id')::uuid, (event ->> 'user_id')::uuid, event ->> 'reason', event -> 'card',
-    event -> 'searches', (event ->> 'previous_rent_cents')::bigint, (event ->> 'requested_at')::timestamptz
+    event -> 'searches', (event ->> 'previous_rent_cents')::bigint, (event ->> 'requested_at')::timestamptz,
+    (event ->> 'flat_id')::uuid
 FROM unnest($1::jsonb[]) AS event
 ON CONFLICT DO NOTHING
 """
 
 _RECORD_DIRECT_MESSAGES = """
-INSERT INTO direct_messages (notification_id, user_id, purpose, requested_at)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
+INSERT INTO direct_messages (notification_id, user_id, purpose, requested_at, about)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[])
 ON CONFLICT DO NOTHING
 """
 
@@ -371,9 +415,11 @@ WHERE (message.*) IS DISTINCT FROM (message.message_id, excluded.user_id, exclud
 """
 
 _RECORD_TOLD = """
-INSERT INTO told_in_messages AS told (message_id, notification_id, shown)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
-ON CONFLICT (message_id, notification_id) DO UPDATE SET shown = true WHERE excluded.shown AND NOT told.shown
+INSERT INTO told_in_messages AS told (message_id, notification_id, shown, number)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::int[])
+ON CONFLICT (message_id, notification_id) DO UPDATE SET
+    shown = told.shown OR excluded.shown, number = coalesce(excluded.number, told.number)
+WHERE excluded.shown AND NOT told.shown OR excluded.number IS DISTINCT FROM told.number
 """
 
 _RECORD_SETTLED = """
@@ -421,8 +467,16 @@ ORDER BY notification.requested_at DESC, notification.notification_id DESC LIMIT
 _TOLD = f"""
 {_ITEM}
 WHERE notification.notification_id IN (SELECT notification_id FROM told_in_messages WHERE message_id = $1)
-ORDER BY told.shown DESC, notification.requested_at DESC, notification.notification_id
 """  # noqa: S608 - put together from constants
+
+_PLACES = """
+-- Of what a message tells of one flat, the last word comes first.
+SELECT notification_id, told.number, told.shown, recent.card, recent.active
+FROM told_in_messages AS told JOIN notifications AS notification USING (notification_id)
+LEFT JOIN recent_listings AS recent ON recent.listing_id = notification.card ->> 'listing_id'
+WHERE told.message_id = $1
+ORDER BY told.number, told.shown DESC, notification.requested_at DESC, notification_id
+"""
 
 _MESSAGES = f"""
 SELECT message.*, ({_PURPOSE}) AS purpose, ({_STATUSES}) AS statuses FROM messages AS message WHERE user_id = $1

@@ -16,6 +16,7 @@ from api.browser_sessions import BrowserSessions
 from api.consents import Consents
 from api.erasure import Erasure
 from api.export import Exports
+from api.flat_choices import FlatChoices
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
 from api.previews import Previews
@@ -48,6 +49,7 @@ class Services:
     recipients: Recipients
     subscriptions: Subscriptions
     phones: PhoneLinks
+    choices: FlatChoices
     activity: Activity
     statistics: Statistics
     recent: RecentListings

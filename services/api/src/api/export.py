@@ -24,6 +24,7 @@ class Export(BaseModel):
     notifications: Entries = Field(description="flats that matched: why, when, and what became of each")
     direct_messages: Entries = Field(description="tests, codes and answers that were asked for")
     messages: Entries = Field(description="what was sent, with every status that was reported; texts are not kept here")
+    flat_choices: Entries = Field(description="flats that are kept, and those that are to be told never again")
     consents: Entries = Field(description="what was agreed to and taken back, how and when")
 
 
@@ -95,6 +96,10 @@ _LISTS: Final = {
                          WHERE step.message_id = message.message_id))
             ORDER BY first_reported_at), '[]')
         FROM messages AS message WHERE user_id = $1
+    """,
+    "flat_choices": """
+        SELECT coalesce(jsonb_agg(to_jsonb(flat_choices) ORDER BY chosen_at), '[]')
+        FROM flat_choices WHERE user_id = $1
     """,
     "consents": """
         SELECT coalesce(jsonb_agg(to_jsonb(consents) ORDER BY at), '[]') FROM consents WHERE user_id = $1

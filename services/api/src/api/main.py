@@ -20,6 +20,7 @@ from api.dead_letters import DeadLetters
 from api.dependencies import Services
 from api.erasure import Erasure
 from api.export import Exports
+from api.flat_choices import FlatChoices
 from api.flow import KafkaFlow
 from api.handlers import subscribe
 from api.housekeeping import keep_house
@@ -33,7 +34,8 @@ from api.previews import Previews
 from api.rates import PostgresCounters, RateLimits
 from api.recent import RecentListings
 from api.recipients import Recipients
-from api.routes import activity, auth, listings, me, messages, pages, subscriptions, watch, whatsapp
+from api.replies import RenterReplies
+from api.routes import activity, auth, listings, me, messages, pages, saved, subscriptions, watch, whatsapp
 from api.security import AccessTokens, Passwords, Pseudonyms
 from api.settings import ApiSettings
 from api.statistics import Statistics
@@ -115,6 +117,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
         pseudonyms = Pseudonyms(settings.link_signing_key.get_secret_value())
         consents = Consents(pool, pseudonyms)
         accounts = Accounts(pool, recipients, consents, pseudonyms)
+        choices = FlatChoices(pool)
         tokens = AccessTokens(settings.jwt_secret.get_secret_value())
         yield Services(
             settings=settings,
@@ -134,7 +137,16 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             ),
             exports=Exports(pool, pseudonyms),
             subscriptions=Subscriptions(pool, outbox, topics.subscriptions),
-            phones=PhoneLinks(pool, recipients, consents, outbox, topics.notifications, pseudonyms=pseudonyms),
+            phones=PhoneLinks(
+                pool,
+                recipients,
+                consents,
+                outbox,
+                topics.notifications,
+                pseudonyms=pseudonyms,
+                replies=RenterReplies(choices, settings.interval),
+            ),
+            choices=choices,
             activity=Activity(pool, settings.zone_rents),
             statistics=Statistics(pool),
             recent=recent,
@@ -169,7 +181,7 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         redoc_url=None,
         lifespan=lifespan,
     )
-    for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, watch, pages):
+    for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, saved, watch, pages):
         app.include_router(routes.router)
     app.router.routes.extend(health_routes())
     app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))

@@ -6,14 +6,14 @@ Whoever changes something takes the phone's lock first, then the recipients' row
 import datetime as dt
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
 
-from api.commands import Command, code_as_typed, codes_in, command_of, joins, new_code
+from api.commands import Command, Order, code_as_typed, codes_in, joins, new_code, order_of
 from api.consents import Consents, How, What
 from api.joins import SIGNS_COUNT_FOR, Heard
 from api.recipients import Recipients
@@ -22,6 +22,7 @@ from common.events import (
     NAMESPACE,
     DirectMessageRequested,
     DirectPurpose,
+    FlatDeclined,
     InboundMessageReceived,
     PhoneClaim,
     Recipient,
@@ -102,6 +103,23 @@ class NothingToProve:
     """No code was sent for this account, or it has expired or been tried too often."""
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What follows from what a renter wrote: changes of the recipient, answers to be sent, flats to be told no more."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    answers: tuple[DirectMessageRequested, ...] = ()
+    declined: tuple[FlatDeclined, ...] = ()
+
+
+class Replies(Protocol):
+    """Answers renters who may be written to."""
+
+    async def to(
+        self, connection: "Connection", message: InboundMessageReceived, order: Order | None, renter: Recipient
+    ) -> Reply: ...
+
+
 Claimed: TypeAlias = Claim | PhoneRefuses | TooManyCodes
 Verified: TypeAlias = Proven | WrongCode | NothingToProve
 
@@ -118,8 +136,10 @@ class PhoneLinks:
         notifications: Topic,
         *,
         pseudonyms: Pseudonyms,
+        replies: Replies,
     ) -> None:
         self._pool = pool
+        self._replies = replies
         self._recipients = recipients
         self._consents = consents
         self._outbox = outbox
@@ -241,7 +261,8 @@ class PhoneLinks:
     async def _take_effect(
         self, connection: "Connection", message: InboundMessageReceived, people: Sequence[Recipient]
     ) -> None:
-        command = command_of(message.button_payload or message.body)
+        order = order_of(message.button_payload or "") or order_of(message.body)
+        command = order.command if order else None
         claimant = await self._proven_claimant(connection, message, people)
         starts = claimant is not None or command is Command.START
         stops, joined = command is Command.STOP, joins(message.body)
@@ -249,11 +270,12 @@ class PhoneLinks:
         if claimant:
             occasion, at = _occasion(message), message.received_at
             await self._link(connection, people, claimant, message.sender, occasion, opened_at=at)
-            await self._answer(connection, message, claimant, DirectPurpose.LINKED)
+            linked = answer_to(message, claimant, DirectPurpose.LINKED)
+            await self._outbox.add(connection, self._notifications, [linked])
             return
         for recipient in people:
             if recipient.phone == message.sender:
-                await self._hear(connection, message, recipient, command)
+                await self._hear(connection, message, recipient, order)
             elif command is Command.STOP and recipient.claim and recipient.claim.phone == message.sender:
                 await self._refuse(connection, recipient)
 
@@ -287,33 +309,44 @@ class PhoneLinks:
                 await self._note(connection, other.user_id, What.PHONE_LOST, phone, occasion)
         linked = next(each for each in people if each.user_id == claimant)
         await connection.execute(_SAVE_LINK, claimant, occasion.at, None)
-        proven = {"phone": phone, "verified": True, "stopped": False, "window_opened_at": opened_at, "claim": None}
+        proven = {**_UNSTOPPED, "phone": phone, "verified": True, "window_opened_at": opened_at, "claim": None}
         await self._recipients.save(connection, linked, proven)
         await self._note(connection, claimant, What.PHONE_PROVEN, phone, occasion)
 
     async def _hear(
-        self, connection: "Connection", message: InboundMessageReceived, recipient: Recipient, command: Command | None
+        self, connection: "Connection", message: InboundMessageReceived, recipient: Recipient, order: Order | None
     ) -> None:
-        """Any message of a known phone opens its window; a command changes whether it may be written to."""
-        stopped = recipient.stopped if command is None else command is Command.STOP
+        """Any message of a known phone opens its window; a command changes whether and how it is written to."""
         opened = max(message.received_at, recipient.window_opened_at or message.received_at)
-        await self._recipients.save(connection, recipient, {"stopped": stopped, "window_opened_at": opened})
-        if stopped != recipient.stopped:
-            what = What.STOPPED if stopped else What.STARTED
+        reply = await self._reply(connection, message, recipient, order)
+        saved = await self._recipients.save(connection, recipient, {"window_opened_at": opened, **reply.changes})
+        if saved.stopped != recipient.stopped:
+            what = What.STOPPED if saved.stopped else What.STARTED
             await self._note(connection, recipient.user_id, what, message.sender, _occasion(message))
-            purpose = DirectPurpose.STOPPED if stopped else DirectPurpose.STARTED
-            await self._answer(connection, message, recipient.user_id, purpose)
+        await self._outbox.add(connection, self._notifications, [*reply.declined, *reply.answers])
+
+    async def _reply(
+        self, connection: "Connection", message: InboundMessageReceived, recipient: Recipient, order: Order | None
+    ) -> Reply:
+        """Consent is decided here; everything else is for those who have not stopped."""
+        held_back = recipient.stopped or recipient.paused_until is not None
+        match order:
+            case Order(Command.STOP) if recipient.stopped:
+                return Reply()  # an opt-out is confirmed once
+            case Order(Command.STOP):
+                stopped = {"stopped": True, "stopped_at": message.received_at, "paused_until": None}
+                return Reply(stopped, (answer_to(message, recipient.user_id, DirectPurpose.STOPPED),))
+            case Order(Command.START) if held_back:
+                return Reply(_UNSTOPPED, (answer_to(message, recipient.user_id, DirectPurpose.STARTED),))
+            case _ if recipient.stopped:
+                return Reply()
+            case _:
+                return await self._replies.to(connection, message, order, recipient)
 
     async def _refuse(self, connection: "Connection", claimant: Recipient) -> None:
         """A phone that was sent a code, or is about to be, wants none."""
         await connection.execute(_DROP_CLAIM, claimant.user_id)
         await self._recipients.save(connection, claimant, {"claim": None})
-
-    async def _answer(
-        self, connection: "Connection", message: InboundMessageReceived, user_id: UUID, purpose: DirectPurpose
-    ) -> None:
-        notification_id = uuid5(NAMESPACE, f"direct/{message.event_id}/{purpose}")
-        await self._request(connection, notification_id, user_id, purpose, message.received_at)
 
     async def _request(
         self, connection: "Connection", notification_id: UUID, user_id: UUID, purpose: DirectPurpose, now: dt.datetime
@@ -334,6 +367,24 @@ class PhoneLinks:
         return self._pseudonyms.of_phone(phone)
 
 
+def answer_to(
+    message: InboundMessageReceived,
+    user_id: UUID,
+    purpose: DirectPurpose,
+    number: int | None = None,
+    **fields: Any,  # noqa: ANN401 - those of the event
+) -> DirectMessageRequested:
+    """The answer to a message; `number` tells several of one purpose apart. The same message has the same answers."""
+    which = f"direct/{message.event_id}/{purpose}" + (f"/{number}" if number else "")
+    return DirectMessageRequested(
+        notification_id=uuid5(NAMESPACE, which),
+        user_id=user_id,
+        purpose=purpose,
+        requested_at=message.received_at,
+        **fields,
+    )
+
+
 def _occasion(message: InboundMessageReceived) -> _Occasion:
     return _Occasion(How.MESSAGE, message.received_at, message.message_sid)
 
@@ -348,6 +399,7 @@ def _claim(row: asyncpg.Record | None) -> Claim | None:
 
 _LOST: Final = {"phone": None, "verified": False, "window_opened_at": None}
 _UNLINKED: Final = {**_LOST, "claim": None}
+_UNSTOPPED: Final = {"stopped": False, "stopped_at": None, "paused_until": None}
 
 _LOCK_PHONE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from common.events import Language, PhoneClaim, QuietHours, Recipient, RecipientSaved
+from common.events import Grouping, Language, PhoneClaim, QuietHours, Recipient, RecipientSaved
 from common.outbox import Outbox
 from common.topics import Topic
 
@@ -66,6 +66,9 @@ class Recipients:
             saved.interval_seconds,
             saved.stopped,
             saved.window_opened_at,
+            saved.grouping,
+            saved.paused_until,
+            saved.stopped_at,
         )
         await self._outbox.add(connection, self._topic, [RecipientSaved(recipient=saved)])
         return saved
@@ -83,6 +86,9 @@ def _recipient(row: asyncpg.Record) -> Recipient:
             QuietHours(start=row["quiet_from"], end=row["quiet_until"]) if row["quiet_from"] is not None else None
         ),
         interval_seconds=row["interval_seconds"],
+        grouping=Grouping(row["grouping"]),
+        paused_until=row["paused_until"],
+        stopped_at=row["stopped_at"],
         stopped=row["stopped"],
         window_opened_at=row["window_opened_at"],
         claim=_claim(row) if row["claim_id"] else None,
@@ -114,6 +120,6 @@ _CREATE = "INSERT INTO recipients (user_id, revision, language, time_zone) VALUE
 
 _SAVE = """
 UPDATE recipients SET revision = $2, phone = $3, language = $4, time_zone = $5, quiet_from = $6, quiet_until = $7,
-    interval_seconds = $8, stopped = $9, window_opened_at = $10
+    interval_seconds = $8, stopped = $9, window_opened_at = $10, "grouping" = $11, paused_until = $12, stopped_at = $13
 WHERE user_id = $1
 """

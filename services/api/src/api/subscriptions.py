@@ -47,11 +47,11 @@ class Subscriptions:
         rows = await self._pool.fetch(_PAGE, user_id, after and after.at, after and after.id, limit + 1)
         page = rows[:limit]
         more = Cursor(page[-1]["created_at"], page[-1]["subscription_id"]) if len(rows) > limit else None
-        return [_subscription(row) for row in page], more
+        return [subscription_of(row) for row in page], more
 
     async def one(self, user_id: UUID, subscription_id: UUID) -> Subscription | None:
         row = await self._pool.fetchrow(_ONE, subscription_id, user_id)
-        return _subscription(row) if row else None
+        return subscription_of(row) if row else None
 
     async def change(self, user_id: UUID, subscription_id: UUID, fields: dict[str, Any]) -> Subscription | None:
         """Replace some fields of a user's search; None where the user has no such search."""
@@ -59,7 +59,7 @@ class Subscriptions:
             row = await connection.fetchrow(f"{_ONE} FOR UPDATE", subscription_id, user_id)
             if row is None:
                 return None
-            before = _subscription(row)
+            before = subscription_of(row)
             after = before.model_copy(update=fields)
             if after == before:
                 return before
@@ -97,7 +97,8 @@ def _columns(subscription: Subscription) -> tuple[object, ...]:
     )
 
 
-def _subscription(row: asyncpg.Record) -> Subscription:
+def subscription_of(row: asyncpg.Record) -> Subscription:
+    """A row of the table as what it stands for."""
     return Subscription.model_validate({name: row[name] for name in Subscription.model_fields})
 
 

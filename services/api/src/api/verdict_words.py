@@ -3,7 +3,7 @@
 The rules stay free of words for pages: they find, and this words the finding from the same values.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -21,17 +21,18 @@ from api.words import (
     rent_in,
     rent_of,
 )
-from common.events import Language
+from common.events import FlatFact, Language
 from common.explain import Decision, Verdict, explain
-from common.listing import Floor, FloorKind, Listing
+from common.listing import Feature, Floor, FloorKind, Listing
 from common.rules import RULES
-from common.search import Criterion, FloorWish, Search
+from common.search import Criterion, FloorWish, InProvince, Search
 
 
 @dataclass(frozen=True)
 class Line:
     """A verdict to be shown."""
 
+    criterion: Criterion
     decision: Decision
     label: str
     wanted: str
@@ -57,6 +58,28 @@ def lines_of(search: Search, listing: Listing, language: Language) -> list[Line]
         for verdict in verdicts
         if verdict.criterion is not Criterion.STATUS or verdict.decision is Decision.FAIL
     ]
+
+
+def reasons_of(search: Search, listing: Listing, language: Language) -> Iterator[FlatFact]:
+    """Each criterion's verdict for a message. Minutes of a journey are the matcher's knowledge and are left out."""
+    for line in lines_of(search, listing, language):
+        if not (line.criterion is Criterion.COMMUTE and search.asks_the_way):
+            yield FlatFact(label=line.label, found=line.found, wanted=line.wanted, fits=_FITS[line.decision])
+
+
+def details_of(listing: Listing, language: Language) -> Iterator[FlatFact]:
+    """Everything that a listing says of itself, for a message."""
+    said = SAID[language]
+    yield FlatFact(label=str(said.search.where), found=_address(listing) or str(said.why.unsaid))
+    for criterion in _DETAILS:
+        if found := _FOUND[criterion](_ANY, listing, said, language):
+            yield FlatFact(label=_label(criterion, language), found=found)
+    if listing.appraisal.signals:
+        found = _choices(said.signal, listing.appraisal.signals)
+        yield FlatFact(label=said.listing.signals, found=found)
+
+
+_FITS: Final = {Decision.PASS: True, Decision.FLAGGED: None, Decision.FAIL: False}
 
 
 def gains_of(search: Search, effects: Iterable[Effect], language: Language) -> list[Gain]:
@@ -91,6 +114,7 @@ def found_of(criterion: Criterion, search: Search, listing: Listing, language: L
 
 def _line(verdict: Verdict, search: Search, listing: Listing, language: Language) -> Line:
     return Line(
+        criterion=verdict.criterion,
         decision=verdict.decision,
         label=_label(verdict.criterion, language),
         wanted=wanted_of(verdict.criterion, search, language),
@@ -136,6 +160,11 @@ def _floor(floor: Floor | None, said: Said) -> str:
 
 def _place(listing: Listing) -> str:
     return listed([part for part in (listing.zone, listing.comune_name) if part])
+
+
+def _address(listing: Listing) -> str:
+    """The place, and the street where the advertisement names it."""
+    return listed([part for part in (listing.address, _place(listing)) if part])
 
 
 def _rent(listing: Listing, said: Said, language: Language) -> str:
@@ -226,3 +255,23 @@ _FOUND: Final[Mapping[Criterion, _Found]] = {
         _choices(said.signal, listing.appraisal.signals) or str(said.why.nothing_noticed)
     ),
 }
+
+_DETAILS: Final = (
+    Criterion.RENT,
+    Criterion.DEPOSIT,
+    Criterion.PROPERTY_TYPE,
+    Criterion.OFFERING,
+    Criterion.ROOMS,
+    Criterion.BEDROOMS,
+    Criterion.BATHROOMS,
+    Criterion.AREA,
+    Criterion.FLOOR,
+    Criterion.FURNISHING,
+    Criterion.FEATURES,
+    Criterion.ENERGY_CLASS,
+    Criterion.CONTRACT,
+    Criterion.AVAILABILITY,
+    Criterion.ADVERTISER,
+)
+_ANY: Final = Search(places=(InProvince(code="RM"),), features=frozenset(Feature))
+"""Asks about every feature; where it looks does not matter."""

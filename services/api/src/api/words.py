@@ -16,7 +16,7 @@ from babel.numbers import format_currency, format_decimal
 
 from api.activity import ActivityItem
 from common.comuni import Comuni
-from common.events import Language, Reason
+from common.events import Card, Language, Reason
 from common.listing import Rent, RentUnit, Signal, SpeseTerm
 from common.search import Commute, InCircle, InComune, InPolygon, InProvince, Place, Range, Search
 
@@ -153,10 +153,10 @@ def extra_of(item: ActivityItem, language: Language) -> str:
     return " · ".join(extra)
 
 
-def facts_of(item: ActivityItem, language: Language) -> str:
+def facts_of(card: Card, language: Language) -> str:
     """`2 locali · 55 m² · Loreto, Milano`."""
-    card = item.listing
-    rooms = f"{card.rooms}{'+' if card.rooms_or_more else ''} {SAID[language].listing.rooms}" if card.rooms else ""
+    rooms = counted(SAID[language].listing.room_count, card.rooms, language) if card.rooms else ""
+    rooms = rooms.replace(" ", "+ ", 1) if card.rooms_or_more else rooms
     area = f"{card.area_m2} m²" if card.area_m2 else ""
     place = ", ".join(filter(None, (card.zone, card.comune_name)))
     return " · ".join(filter(None, (rooms, area, place)))
@@ -168,13 +168,13 @@ def unknown_of(item: ActivityItem, language: Language) -> str:
     return ", ".join(getattr(SAID[language].criteria, each, each) for each in unknown)
 
 
-def signals_of(item: ActivityItem, language: Language) -> str:
+def signals_of(card: Card, language: Language) -> str:
     """What we have noticed about the listing, and whose rents it was measured by: the source wants to be named."""
     said = SAID[language]
-    signals = [getattr(said.signal, each, each) for each in item.listing.signals]
+    signals = [getattr(said.signal, each, each) for each in card.signals]
     if not signals:
         return ""
-    source = f" ({said.listing.zone_rents})" if set(item.listing.signals) & _BY_ZONE else ""
+    source = f" ({said.listing.zone_rents})" if set(card.signals) & _BY_ZONE else ""
     return f"{said.listing.signals}: {'; '.join(signals)}{source}"
 
 

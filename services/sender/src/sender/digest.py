@@ -1,9 +1,9 @@
-"""The text of a message: how a phone shows what was found, in the user's language, within Twilio's limit."""
+"""The text of a digest: how a phone shows what was found, in the user's language, within Twilio's limit."""
 
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -11,15 +11,17 @@ from uuid import UUID
 
 from babel import Locale, numbers
 
-from common.events import Card, DirectPurpose, Language, PhoneClaim, Reason
+from common.events import Card, Language, Reason
 from common.listing import Rent, RentUnit, SpeseTerm
-from common.quiet_hours import zone_of
 from common.search import Criterion
 from sender.fold import Entry
 from sender.wording import WORDINGS, Plural, Wording
 
 LONGEST: Final = 1600
 """Twilio's limit of a Body. It does not say of what: UTF-16 code units are the most that a character can count."""
+
+MOST_SHOWN: Final = 5
+"""WhatsApp folds a long message away, and with it the link to all that it does not show."""
 
 LONGEST_TITLE: Final = 70
 LONGEST_NAME: Final = 40
@@ -30,59 +32,60 @@ MOST_SEARCHES_NAMED: Final = 2
 
 @dataclass(frozen=True)
 class Text:
-    """A message ready to be sent. `marker` is a part of the body that no other message has: it is found by it."""
+    """A message ready to be sent. `marker` is a part of the body that no other message has: it is found by it.
+
+    `shown` and `grouped` are the notifications that it tells, with their flat's number in it, best first from 1; what
+    an answer tells has none.
+    """
 
     body: str
     marker: str
-    shown: tuple[UUID, ...]
-    grouped: tuple[UUID, ...]
+    shown: Mapping[UUID, int | None]
+    grouped: Mapping[UUID, int | None]
 
 
-def digest_text(entries: Sequence[Entry], language: Language, link: str) -> Text:
-    """The digest of one or more flats: the best ones in full, as many as fit, and all of them behind the link."""
-    best_first = sorted(entries, key=_worth)
-    header = _header(best_first, language)
+def ranked(entries: Sequence[Entry]) -> list[Entry]:
+    """Best first: people know a flat by its number in this order."""
+    return sorted(entries, key=_worth)
+
+
+def digest_text(entries: Sequence[Entry], language: Language, link: str, of: UUID | None = None) -> Text:
+    """The digest of one or more flats, given best first: as many as fit in full, and all of them behind the link.
+
+    `of` is the search whose digest it is; None: it is of all that the user is told.
+    """
+    header = _header(entries, language, of)
     blocks: list[str] = []
-    for entry in best_first:
+    for entry in entries[:MOST_SHOWN]:
         block = _block(len(blocks) + 1, entry, language)
-        footer = _footer(len(best_first), len(blocks) + 1, language, link)
+        footer = _footer(len(entries), len(blocks) + 1, language, link)
         if utf16_length(_joined(header, [*blocks, block], footer)) > LONGEST:
             break
         blocks.append(block)
+    numbered = _numbered(entries)
     return Text(
-        body=_joined(header, blocks, _footer(len(best_first), len(blocks), language, link)),
+        body=_joined(header, blocks, _footer(len(entries), len(blocks), language, link)),
         marker=link,
-        shown=_ids(best_first[: len(blocks)]),
-        grouped=_ids(best_first[len(blocks) :]),
+        shown={each: number for each, number in numbered.items() if number <= len(blocks)},
+        grouped={each: number for each, number in numbered.items() if number > len(blocks)},
     )
 
 
-def direct_text(purpose: DirectPurpose, language: Language, message_id: UUID, notification_id: UUID) -> Text:
-    """A message that the user asked for, with a reference that only it has."""
-    return _with_reference(WORDINGS[language].direct[purpose], language, message_id, notification_id)
+def template_text(entries: Sequence[Entry], link: str) -> Text:
+    """A template shows no flat itself: all of them are behind its link, by the same numbers."""
+    return Text("", link, {}, _numbered(entries))
 
 
-def code_text(claim: PhoneClaim, language: Language, time_zone: str, message_id: UUID) -> Text:
-    """The code that proves a phone, on a line of its own, and until when it does."""
-    until = claim.expires_at.astimezone(zone_of(time_zone)).strftime("%H:%M")
-    text = WORDINGS[language].direct[DirectPurpose.CODE].format(code=claim.code, until=until)
-    return _with_reference(text, language, message_id, claim.claim_id)
-
-
-def _with_reference(text: str, language: Language, message_id: UUID, notification_id: UUID) -> Text:
-    reference = WORDINGS[language].reference.format(reference=message_id.hex[:10].upper())
-    return Text(f"{text}\n{reference}", reference, (notification_id,), ())
-
-
-def template_variables(entries: Sequence[Entry], language: Language, link: str) -> dict[str, str]:
+def template_variables(
+    entries: Sequence[Entry], language: Language, link: str, of: UUID | None = None
+) -> dict[str, str]:
     """What the digest's template is filled with: {{1}} how many, {{2}} which searches, {{3}} the link."""
-    names = _search_names(entries, WORDINGS[language]) or WORDINGS[language].flat
+    names = _search_names(entries, WORDINGS[language], of) or WORDINGS[language].flat
     return {"1": _count(len(entries), language), "2": names, "3": link}
 
 
-def direct_variables(text: Text) -> dict[str, str]:
-    """What the template of a direct message is filled with: {{1}} by which it is found again."""
-    return {"1": text.marker}
+def _numbered(entries: Sequence[Entry]) -> dict[UUID, int]:
+    return {each: number for number, entry in enumerate(entries, 1) for each in entry.notification_ids}
 
 
 def utf16_length(text: str) -> int:
@@ -92,13 +95,13 @@ def utf16_length(text: str) -> int:
 def plain(text: str, longest: int) -> str:
     """A foreign text on one line, without WhatsApp's formatting, invisible characters or more than `longest` units."""
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text.translate(_FORMATTING))
-    return _shortened(" ".join(visible.split()), longest)
+    return shortened(" ".join(visible.split()), longest)
 
 
 _FORMATTING: Final = str.maketrans({"*": "∗", "_": " ", "~": "∼", "`": "'", "<": "‹", ">": "›"})  # noqa: RUF001 - look-alikes
 
 
-def _shortened(text: str, longest: int) -> str:
+def shortened(text: str, longest: int) -> str:
     if utf16_length(text) <= longest:
         return text
     cut = text.encode("utf-16-le")[: 2 * (longest - 1)].decode("utf-16-le", errors="ignore")
@@ -113,26 +116,30 @@ def _worth(entry: Entry) -> tuple[bool, int, int, float]:
     return entry.reason is Reason.WITHDRAWN, len(card.flags) + len(card.signals), len(_unknown(entry)), per_m2
 
 
-def _ids(entries: Sequence[Entry]) -> tuple[UUID, ...]:
-    return tuple(notification_id for entry in entries for notification_id in entry.notification_ids)
-
-
 def _joined(header: str, blocks: Sequence[str], footer: str) -> str:
     return "\n\n".join([header, *blocks, footer])
 
 
-def _header(entries: Sequence[Entry], language: Language) -> str:
-    count = f"*{_count(len(entries), language)}*"
-    names = _search_names(entries, WORDINGS[language])
-    return f"{count} · {names}" if names else count
+def _header(entries: Sequence[Entry], language: Language, of: UUID | None) -> str:
+    """`*12 annunci* · 2 ribassati · Bilocale a Milano`."""
+    words = WORDINGS[language]
+    drops = sum(entry.reason is Reason.PRICE_DROP for entry in entries)
+    parts = (
+        f"*{_count(len(entries), language)}*",
+        plural(words.drops, drops, language) if drops else "",
+        _search_names(entries, words, of),
+    )
+    return " · ".join(filter(None, parts))
 
 
 def _count(n: int, language: Language) -> str:
-    return _plural(WORDINGS[language].found, n, language)
+    return plural(WORDINGS[language].found, n, language)
 
 
-def _search_names(entries: Sequence[Entry], words: Wording) -> str:
+def _search_names(entries: Sequence[Entry], words: Wording, of: UUID | None) -> str:
     by_id = {search.subscription_id: search.name for entry in entries for search in entry.searches}
+    if of in by_id:  # what else a flat matches is told by the answer to WHY
+        by_id = {of: by_id[of]}
     names = [name for name in dict.fromkeys(plain(name, LONGEST_NAME) for name in by_id.values()) if name]
     named, more = names[:MOST_SEARCHES_NAMED], len(names) - MOST_SEARCHES_NAMED
     return ", ".join([*named, words.more_searches.format(n=more)] if more > 0 else named)
@@ -140,9 +147,10 @@ def _search_names(entries: Sequence[Entry], words: Wording) -> str:
 
 def _footer(found: int, shown: int, language: Language, link: str) -> str:
     words = WORDINGS[language]
-    if found == shown:
-        return words.all_at_link.format(link=link)
-    return words.rest_at_link.format(found=found, shown=shown, rest=found - shown, link=link)
+    counts = {"found": found, "shown": shown, "rest": found - shown}
+    numbers = {name: number_of(count, language) for name, count in counts.items()}
+    where = words.all_at_link if found == shown else words.rest_at_link
+    return f"{words.answer_hint}\n{where.format(link=link, **numbers)}"
 
 
 def _block(number: int, entry: Entry, language: Language) -> str:
@@ -177,8 +185,8 @@ def _facts(card: Card, language: Language) -> str:
     words = WORDINGS[language]
     kind = words.offerings.get(card.offering) if card.offering else None
     kind = kind or (words.property_types.get(card.property_type) if card.property_type else None)
-    rooms = _plural(words.rooms, card.rooms, language, "+" if card.rooms_or_more else "") if card.rooms else None
-    area = f"{_number(card.area_m2, language)} m²" if card.area_m2 else None
+    rooms = plural(words.rooms, card.rooms, language, "+" if card.rooms_or_more else "") if card.rooms else None
+    area = f"{number_of(card.area_m2, language)} m²" if card.area_m2 else None
     place = ", ".join(filter(None, (plain(card.comune_name, LONGEST_PLACE), plain(card.zone or "", LONGEST_PLACE))))
     return " · ".join(filter(None, (kind, rooms, area, place)))
 
@@ -237,7 +245,7 @@ def _unknown(entry: Entry) -> list[Criterion]:
 @functools.lru_cache(maxsize=4096)
 def money(cents: int, language: Language) -> str:
     """An amount in euro, with cents only where there are some."""
-    locale = _locale(language)
+    locale = locale_of(language)
     pattern = locale.currency_formats["standard"].pattern
     if cents % 100 == 0:
         pattern = pattern.replace("0.00", "0")
@@ -246,15 +254,15 @@ def money(cents: int, language: Language) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _number(n: int, language: Language) -> str:
-    return numbers.format_decimal(n, locale=_locale(language))
+def number_of(n: int, language: Language) -> str:
+    return numbers.format_decimal(n, locale=locale_of(language))
 
 
-def _plural(forms: Plural, n: int, language: Language, suffix: str = "") -> str:
-    category = _locale(language).plural_form(n)
-    return forms.get(category, forms["other"]).format(n=_number(n, language) + suffix)
+def plural(forms: Plural, n: int, language: Language, suffix: str = "") -> str:
+    category = locale_of(language).plural_form(n)
+    return forms.get(category, forms["other"]).format(n=number_of(n, language) + suffix)
 
 
 @functools.cache
-def _locale(language: Language) -> Locale:
+def locale_of(language: Language) -> Locale:
     return Locale.parse(language.value)

@@ -4,15 +4,21 @@ import itertools
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from common.events import Card, Disposition, MatchedSearch, NotificationRequested, Reason
+
+TOO_LATE: Final = "too_late"
+"""Why something has expired: it is too old to be useful."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One flat as the message shows it, and the notifications that are told by it."""
 
+    flat_id: UUID
     card: Card
     reason: Reason
     searches: tuple[MatchedSearch, ...]
@@ -22,11 +28,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Settled:
-    """A notification that ends without being told."""
+    """Where a notification ends. `number`: its flat's place in the message that tells it."""
 
     notification_id: UUID
     disposition: Disposition
     detail: str
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,13 @@ class Folded:
     settled: tuple[Settled, ...]
 
 
-def fold(waiting: Iterable[NotificationRequested], told: AbstractSet[UUID]) -> Folded:
+def fold(
+    waiting: Iterable[NotificationRequested], told: AbstractSet[UUID], useful_since: datetime | None = None
+) -> Folded:
     """Fold the notifications of one user, given in the order in which they came; `told` are flats told before.
 
-    What waits about an advertisement goes with its flat of now: it may have been parted from another meanwhile.
+    What waits about an advertisement goes with its flat of now: it may have been parted from another meanwhile. A flat
+    of which nothing was requested since `useful_since` is not told any more.
     """
     entries: list[Entry] = []
     settled: list[Settled] = []
@@ -52,7 +62,9 @@ def fold(waiting: Iterable[NotificationRequested], told: AbstractSet[UUID]) -> F
     ):
         events = list(group)
         shown, detail = _shown(events, was_told=flat_id in told)
-        if shown:
+        if shown and useful_since and events[-1].requested_at < useful_since:
+            settled += [Settled(event.notification_id, Disposition.EXPIRED, TOO_LATE) for event in shown]
+        elif shown:
             entries.append(_entry(shown, latest=events[-1]))
         shown_ids = {event.notification_id for event in shown}
         settled += [_suppressed(event, detail) for event in events if event.notification_id not in shown_ids]
@@ -85,6 +97,7 @@ def _entry(shown: Sequence[NotificationRequested], latest: NotificationRequested
         search.subscription_id: search for event in shown for search in event.searches if search.alert
     }  # of several versions of a search the last one counts
     return Entry(
+        flat_id=latest.flat_id,
         card=latest.card,
         reason=shown[0].reason,
         searches=tuple(searches.values()),

@@ -9,6 +9,7 @@ from faststream.kafka import KafkaBroker
 
 from common.events import (
     DirectMessageRequested,
+    FlatDeclined,
     MessageStatus,
     MessageStatusReported,
     NotificationRequested,
@@ -17,7 +18,7 @@ from common.events import (
 )
 from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
 from common.topics import Topics
-from sender.intake import Intake, Requested
+from sender.intake import Intake, Taken
 from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
@@ -33,8 +34,8 @@ def subscribe(
     reports: Reports,
 ) -> None:
     """Subscribe to what is to be told, to whom, and what became of it. A batch that fails comes again."""
-    notifications: Reader[Requested] = Reader(
-        publisher, topics.notifications, NotificationRequested, DirectMessageRequested
+    notifications: Reader[Taken] = Reader(
+        publisher, topics.notifications, NotificationRequested, DirectMessageRequested, FlatDeclined
     )
     recipients = Reader(publisher, topics.recipients, RecipientSaved)
     statuses = Reader(publisher, topics.message_statuses, MessageStatusReported)

@@ -1,17 +1,20 @@
 """What comes in, recorded once: notifications into the ledger and into their user's open digest; recipients."""
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
+from prometheus_client import Histogram
 
 from common.events import (
     DirectMessageRequested,
     Disposition,
+    FlatDeclined,
+    Grouping,
     NotificationRequested,
     Reason,
     Recipient,
@@ -22,14 +25,30 @@ from common.topics import Topics
 from sender.fold import Settled, is_asked_for
 from sender.ledger import settle, settle_messages, settled_events
 from sender.plan import ERASED, Policy
+from sender.rotation import behind
 from sender.schedule import STALE_AFTER, due_at
 
 if TYPE_CHECKING:
     from common.outbox import Connection
 
 Requested = NotificationRequested | DirectMessageRequested
+Taken = Requested | FlatDeclined
+
+Series = tuple[UUID, UUID | None]
+"""A user, and the search whose finds share a message; None: all that the user is to be told does."""
 
 DUE_CHANNEL = "sender_due"
+
+DECLINED: Final = "declined"
+"""Why something is suppressed of whose flat the user wants to hear never again."""
+PAUSED: Final = "paused"
+"""Why something is suppressed that would be too old when the user's pause ends."""
+
+opt_out_seconds = Histogram(
+    "itarent_sender_opt_out_seconds",
+    "From a STOP's arrival at the webhook until nothing more is begun to be sent",
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 5, 15, 60, 600),
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +57,16 @@ class _Standing:
 
     recipient: Recipient | None
     last_digest_at: datetime | None
+    turns: int
+    declines: bool  # there are flats of which the user wants to hear never again
     erased: bool
+
+    def series_of(self, event: NotificationRequested) -> Series:
+        """What shares a message with an event: as the user chose."""
+        if self.recipient is None or self.recipient.grouping is Grouping.USER:
+            return event.user_id, None
+        first = next((search for search in event.searches if search.alert), event.searches[0])
+        return event.user_id, first.subscription_id
 
 
 class Intake:
@@ -50,21 +78,41 @@ class Intake:
         self._policy = policy
         self._outbox = Outbox("sender")
 
-    async def take(self, received: Sequence[Received[Requested]]) -> int:
+    async def take(self, received: Sequence[Received[Taken]]) -> int:
         """Record what was not recorded before, and open or join digests; returns how many were new."""
-        once = {each.event.notification_id: each for each in received if each.event}
-        if not once:
-            return 0
+        once = {each.event.event_id: each for each in received if each.event}.values()
+        requested = [
+            (each.event, (each.record.value or b"").decode())
+            for each in once
+            if isinstance(each.event, NotificationRequested | DirectMessageRequested)
+        ]
+        declined = [each.event for each in once if isinstance(each.event, FlatDeclined)]
         async with self._pool.acquire() as connection, connection.transaction():
-            new_ids = await self._insert(connection, list(once.values()))
-            new = [each.event for each in once.values() if each.event and each.event.notification_id in new_ids]
+            if declined:
+                await self._decline(connection, declined)
+            new_ids = await self._insert(connection, requested) if requested else set()
+            new = [event for event, _ in requested if event.notification_id in new_ids]
             if new:
                 await self._put_into_messages(connection, new)
         return len(new)
 
-    async def _insert(self, connection: "Connection", received: Sequence[Received[Requested]]) -> set[UUID]:
-        rows = await connection.fetch(_INSERT, *zip(*map(_row, received), strict=True))
+    async def _insert(self, connection: "Connection", requested: Sequence[tuple[Requested, str]]) -> set[UUID]:
+        """Note what was asked for, each with its text; what was not noted before."""
+        rows = await connection.fetch(_INSERT, *_columns([_row(event, text) for event, text in requested], 8))
         return {row["notification_id"] for row in rows}
+
+    async def _decline(self, connection: "Connection", declined: Sequence[FlatDeclined]) -> None:
+        """Remember what users want to hear of never again, and take it out of what waits for them."""
+        rows = [(each.user_id, each.flat_id, each.listing_id, each.declined_at) for each in declined]
+        await connection.execute(_DECLINE, *_columns(rows, 4))
+        # What is being worded now is told: its digest is locked, and what it tells is settled when we look.
+        await connection.execute(_LOCK_OPEN, sorted({each.user_id for each in declined}))
+        ended = await connection.fetch(_END_DECLINED, *_columns(rows, 3), DECLINED)
+        settled = [(row["user_id"], Settled(row["notification_id"], Disposition.SUPPRESSED, DECLINED)) for row in ended]
+        if ended:
+            await self._outbox.add(
+                connection, self._topics.message_statuses, settled_events(settled, ended[0]["settled_at"])
+            )
 
     async def _put_into_messages(self, connection: "Connection", new: Sequence[Requested]) -> None:
         rows = await connection.fetch(_KNOW_USERS, sorted({event.user_id for event in new}))
@@ -73,21 +121,79 @@ class Intake:
         welcome = [event for event in new if not standings[event.user_id].erased]
         directs = [event for event in welcome if isinstance(event, DirectMessageRequested)]
         flats = [event for event in welcome if isinstance(event, NotificationRequested)]
-        unwanted = await self._unwanted(connection, flats)
-        told_before = await self._told_before(connection, flats)
-        joining = [event for event in flats if event.notification_id not in unwanted | told_before]
-        told = {event.user_id: standings[event.user_id] for event in joining}
-        message_of = await self._open_digests(connection, told, now)
-        placed = [(event.notification_id, message_of[event.user_id]) for event in joining]
+        refused = await self._refused(connection, flats, standings, now)
+        joining = [event for event in flats if event.notification_id not in refused]
+        placed = await self._place(connection, joining, standings, now)
         placed += await self._open_directs(connection, directs, now)
-        await self._suppress(connection, [each for each in new if standings[each.user_id].erased], ERASED, now)
+        await self._suppress(connection, [(each, ERASED) for each in new if standings[each.user_id].erased], now)
         await self._suppress(
-            connection, [event for event in flats if event.notification_id in unwanted], "not_asked_for", now
+            connection,
+            [(event, refused[event.notification_id]) for event in flats if event.notification_id in refused],
+            now,
         )
-        again = [event for event in flats if event.notification_id in told_before - unwanted]
-        await self._suppress(connection, again, "told_before", now)
         if placed:
             await connection.execute(_PLACE, *_columns(placed, 2))
+
+    async def _refused(
+        self,
+        connection: "Connection",
+        flats: Sequence[NotificationRequested],
+        standings: Mapping[UUID, _Standing],
+        now: datetime,
+    ) -> Mapping[UUID, str]:
+        """Why notifications are in no message and will be in none: the first reason of several."""
+        refused = dict.fromkeys(await self._told_before(connection, flats), "told_before")
+        outlasted = {user for user, each in standings.items() if self._is_outlasted(each, now)}
+        refused |= dict.fromkeys((each.notification_id for each in flats if each.user_id in outlasted), PAUSED)
+        declining = [event for event in flats if standings[event.user_id].declines]
+        refused |= dict.fromkeys(await self._declined(connection, declining), DECLINED)
+        return refused | dict.fromkeys(await self._unwanted(connection, flats), "not_asked_for")
+
+    def _is_outlasted(self, standing: _Standing, now: datetime) -> bool:
+        """Whether the user's pause lasts for longer than a flat of now is worth telling."""
+        until = standing.recipient.paused_until if standing.recipient else None
+        return until is not None and until >= now + self._policy.useful_for(standing.recipient)
+
+    async def _declined(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
+        if not flats:
+            return set()
+        rows = [(event.notification_id, event.user_id, event.flat_id, event.card.listing_id) for event in flats]
+        return {row["notification_id"] for row in await connection.fetch(_DECLINED, *_columns(rows, 4))}
+
+    async def _place(
+        self,
+        connection: "Connection",
+        joining: Sequence[NotificationRequested],
+        standings: Mapping[UUID, _Standing],
+        now: datetime,
+    ) -> list[tuple[UUID, UUID]]:
+        """The open digest of each notification: the one in which its flat waits already, else that of its series."""
+        own = {event.notification_id: standings[event.user_id].series_of(event) for event in joining}
+        waits_in = await self._waits_in(
+            connection, [each for each in joining if each.reason is not Reason.NEW or own[each.notification_id][1]]
+        )
+        series_of: dict[tuple[UUID, UUID], Series] = {}  # what waits of one flat stays together
+        for event in joining:
+            if event.notification_id not in waits_in:
+                series_of.setdefault((event.user_id, event.flat_id), own[event.notification_id])
+        message_of = await self._open_digests(connection, list(dict.fromkeys(series_of.values())), standings, now)
+        return [
+            (
+                event.notification_id,
+                waits_in.get(event.notification_id) or message_of[series_of[event.user_id, event.flat_id]],
+            )
+            for event in joining
+        ]
+
+    async def _waits_in(self, connection: "Connection", events: Sequence[NotificationRequested]) -> Mapping[UUID, UUID]:
+        """The open digests in which the flats of these wait already; they are locked until we have joined."""
+        if not events:
+            return {}
+        asked = [(event.notification_id, event.user_id, event.flat_id, event.card.listing_id) for event in events]
+        rows = await connection.fetch(_WAITS_IN, *_columns(asked, 4))
+        locked = await connection.fetch(_LOCK_MESSAGES, sorted({row["message_id"] for row in rows}))
+        still_open = {row["message_id"] for row in locked}
+        return {row["notification_id"]: row["message_id"] for row in rows if row["message_id"] in still_open}
 
     async def _unwanted(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
         """The notifications that no search asks for, but for those that change what waits to be told of their flat."""
@@ -116,17 +222,27 @@ class Intake:
         return {row["notification_id"] for row in await connection.fetch(_TOLD_BEFORE, *_columns(parted, 3))}
 
     async def _open_digests(
-        self, connection: "Connection", standings: Mapping[UUID, _Standing], now: datetime
-    ) -> Mapping[UUID, UUID]:
-        """The open digest of each user; one that is open already keeps its due time."""
-        if not standings:
+        self,
+        connection: "Connection",
+        series: Sequence[Series],
+        standings: Mapping[UUID, _Standing],
+        now: datetime,
+    ) -> Mapping[Series, UUID]:
+        """The open digest of each series; one that is open already keeps its due time."""
+        if not series:
             return {}
-        users = list(standings)
-        due = [self._due_at(standing, now) for standing in standings.values()]
+        due = [self._due_at(standings[user], now) for user, _ in series]
         rows = await connection.fetch(
-            _OPEN_DIGESTS, [uuid.uuid4() for _ in users], users, due, [each + STALE_AFTER for each in due], now
+            _OPEN_DIGESTS,
+            [uuid.uuid4() for _ in series],
+            [user for user, _ in series],
+            [search for _, search in series],
+            due,
+            [each + STALE_AFTER for each in due],
+            [behind(user, standings[user].turns) for user, _ in series],
+            now,
         )
-        return {row["user_id"]: row["message_id"] for row in rows}
+        return {(row["user_id"], row["subscription_id"]): row["message_id"] for row in rows}
 
     def _due_at(self, standing: _Standing, now: datetime) -> datetime:
         recipient = standing.recipient
@@ -136,6 +252,7 @@ class Intake:
             self._policy.interval_of(recipient),
             recipient.quiet_hours if recipient else None,
             recipient.time_zone if recipient else "Europe/Rome",
+            recipient.paused_until if recipient else None,
         )
 
     async def _open_directs(
@@ -147,9 +264,13 @@ class Intake:
         await connection.execute(_OPEN_DIRECTS, *_columns(opened, 3), now, now + STALE_AFTER)
         return [(event.notification_id, message[0]) for event, message in zip(directs, opened, strict=True)]
 
-    async def _suppress(self, connection: "Connection", events: Sequence[Requested], why: str, now: datetime) -> None:
-        """Settle what is in no message and will be in none."""
-        settled = [(event.user_id, Settled(event.notification_id, Disposition.SUPPRESSED, why)) for event in events]
+    async def _suppress(
+        self, connection: "Connection", refused: Sequence[tuple[Requested, str]], now: datetime
+    ) -> None:
+        """Settle what is in no message and will be in none, for a reason each."""
+        settled = [
+            (event.user_id, Settled(event.notification_id, Disposition.SUPPRESSED, why)) for event, why in refused
+        ]
         await settle(connection, [each for _, each in settled], now)
         await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
 
@@ -162,13 +283,14 @@ class Intake:
         async with self._pool.acquire() as connection, connection.transaction():
             # Messages before recipients, as the dispatcher locks them.
             await connection.execute(_LOOK_AGAIN, users)
-            await connection.execute(
+            newly = await connection.fetch(
                 _SAVE_RECIPIENTS,
                 users,
                 [latest[user].revision for user in users],
                 [latest[user].model_dump_json() for user in users],
             )
             await connection.execute(_WAKE)
+        _measure_opt_outs([latest[row["user_id"]] for row in newly if row["stopped"]])
 
     async def erase_recipients(self, users: Collection[UUID]) -> None:
         """Forget how users are reached and what they were sent; what waits for them ends. Can be repeated.
@@ -181,7 +303,7 @@ class Intake:
         async with self._pool.acquire() as connection, connection.transaction():
             # Messages before contacts and recipients, as the dispatcher locks them.
             ended = await connection.fetch(_END_WAITING, sorted(users), ERASED)
-            for statement in (_ERASE_ATTEMPTS, _ERASE_REFUSALS, _ERASE_CONTACTS, _ERASE_RECIPIENTS, _ERASE_ORDERS):
+            for statement in _ERASE:
                 await connection.execute(statement, sorted(users))
             if ended:
                 now = ended[0]["now"]
@@ -190,10 +312,15 @@ class Intake:
                 await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
 
 
-def _row(received: Received[Requested]) -> tuple[Any, ...]:
-    event = received.event
-    assert event is not None
-    text = (received.record.value or b"").decode()
+def _measure_opt_outs(stopped: Iterable[Recipient]) -> None:
+    """How long it took until each of these opt-outs holds: the transaction that says so has committed."""
+    now = datetime.now(UTC)
+    for each in stopped:
+        if each.stopped_at:
+            opt_out_seconds.observe(max(0.0, (now - each.stopped_at).total_seconds()))
+
+
+def _row(event: Requested, text: str) -> tuple[Any, ...]:
     if isinstance(event, DirectMessageRequested):
         return (event.notification_id, event.user_id, None, event.purpose.value, None, None, True, text)
     return (
@@ -210,7 +337,7 @@ def _row(received: Received[Requested]) -> tuple[Any, ...]:
 
 def _standing(row: asyncpg.Record) -> _Standing:
     recipient = Recipient.model_validate_json(row["recipient"]) if row["recipient"] else None
-    return _Standing(recipient, row["last_digest_at"], row["erased_at"] is not None)
+    return _Standing(recipient, row["last_digest_at"], row["turns"] or 0, row["declines"], row["erased_at"] is not None)
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
@@ -234,7 +361,8 @@ WITH new AS (
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
-SELECT user_id, recipient, last_digest_at, erased_at, now
+SELECT user_id, recipient, last_digest_at, turns, erased_at, now,
+    EXISTS (SELECT FROM declined_flats WHERE declined_flats.user_id = asked.user_id) AS declines
 FROM clock, unnest($1::uuid[]) AS asked(user_id)
     LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
 ORDER BY user_id
@@ -249,6 +377,45 @@ FROM notifications AS known JOIN unnest($1::uuid[], $2::uuid[], $3::text[]) AS c
 WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
+_WAITS_IN = """
+SELECT DISTINCT ON (asked.notification_id) asked.notification_id, known.message_id
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS asked(notification_id, user_id, flat_id, listing_id)
+    JOIN notifications AS known ON known.user_id = asked.user_id
+    AND (known.flat_id = asked.flat_id OR known.listing_id = asked.listing_id)
+WHERE known.disposition = 'waiting' AND known.message_id IS NOT NULL
+ORDER BY asked.notification_id, known.position
+"""
+
+_LOCK_MESSAGES = """
+SELECT message_id FROM messages WHERE message_id = ANY($1::uuid[]) AND stage = 'waiting' ORDER BY message_id FOR UPDATE
+"""
+
+_DECLINE = """
+INSERT INTO declined_flats (user_id, flat_id, listing_id, declined_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) ON CONFLICT DO NOTHING
+"""
+
+_LOCK_OPEN = """
+SELECT message_id FROM messages WHERE user_id = ANY($1::uuid[]) AND stage = 'waiting' AND kind = 'digest'
+ORDER BY message_id FOR UPDATE
+"""
+
+_END_DECLINED = """
+UPDATE notifications
+SET disposition = 'suppressed', detail = $4, settled_at = clock_timestamp(), event = NULL
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS declined(user_id, flat_id, listing_id)
+WHERE notifications.user_id = declined.user_id AND disposition = 'waiting' AND message_id IS NOT NULL
+    AND (notifications.flat_id = declined.flat_id OR notifications.listing_id = declined.listing_id)
+RETURNING notifications.user_id, notification_id, settled_at
+"""
+
+_DECLINED = """
+SELECT DISTINCT notification_id
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS asked(notification_id, user_id, flat_id, listing_id)
+    JOIN declined_flats AS declined ON declined.user_id = asked.user_id
+    AND (declined.flat_id = asked.flat_id OR declined.listing_id = asked.listing_id)
+"""
+
 _TOLD_BEFORE = f"""
 -- Whoever was told, or was about to be told, of one of the advertisements when this came.
 SELECT DISTINCT candidate.notification_id
@@ -260,14 +427,14 @@ WHERE known.position < own.position AND known.disposition IN ('waiting', 'in_mes
 """  # noqa: S608 - a constant
 
 _OPEN_DIGESTS = """
--- Open a digest for each user, or join the open one, whose times stay as they were set.
-INSERT INTO messages (message_id, user_id, kind, due_at, latest_at, opened_at)
-SELECT message_id, user_id, 'digest', due_at, latest_at, $5
-FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
-    AS opened(message_id, user_id, due_at, latest_at)
-ON CONFLICT (user_id) WHERE stage = 'waiting' AND kind = 'digest'
+-- Open a digest for each series, or join the open one, whose times stay as they were set.
+INSERT INTO messages (message_id, user_id, subscription_id, kind, due_at, latest_at, behind, opened_at)
+SELECT message_id, user_id, subscription_id, 'digest', due_at, latest_at, behind, $7
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::interval[])
+    AS opened(message_id, user_id, subscription_id, due_at, latest_at, behind)
+ON CONFLICT (user_id, subscription_id) WHERE stage = 'waiting' AND kind = 'digest'
 DO UPDATE SET latest_at = messages.latest_at  -- changes nothing: it locks the digest until we have joined it
-RETURNING user_id, message_id
+RETURNING user_id, subscription_id, message_id
 """
 
 _OPEN_DIRECTS = """
@@ -298,12 +465,17 @@ WHERE message_id IN (
 """
 
 _SAVE_RECIPIENTS = """
--- Who is erased stays so, also while events from before come once more.
-INSERT INTO recipients (user_id, revision, recipient)
+-- Who is erased stays so, also while events from before come once more. Says who has stopped by this.
+WITH before AS MATERIALIZED (
+    SELECT user_id, (recipient::jsonb ->> 'stopped')::boolean AS stopped FROM recipients WHERE user_id = ANY($1::uuid[])
+)
+INSERT INTO recipients AS known (user_id, revision, recipient)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS saved(user_id, revision, recipient)
 WHERE NOT EXISTS (SELECT FROM contacts WHERE contacts.user_id = saved.user_id AND erased_at IS NOT NULL)
 ON CONFLICT (user_id) DO UPDATE SET revision = excluded.revision, recipient = excluded.recipient
-WHERE recipients.revision < excluded.revision
+WHERE known.revision < excluded.revision
+RETURNING user_id, (recipient::jsonb ->> 'stopped')::boolean
+    AND NOT coalesce((SELECT before.stopped FROM before WHERE before.user_id = known.user_id), false) AS stopped
 """
 
 _END_WAITING = """
@@ -341,3 +513,14 @@ ON CONFLICT (user_id) DO UPDATE SET
 _ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"
 
 _ERASE_ORDERS = "UPDATE orders SET why = 'erased' WHERE user_id = ANY($1::uuid[])"  # operators may have named somebody
+
+_ERASE: Final = (
+    _ERASE_ATTEMPTS,
+    _ERASE_REFUSALS,
+    _ERASE_CONTACTS,
+    _ERASE_RECIPIENTS,
+    _ERASE_ORDERS,
+    "DELETE FROM declined_flats WHERE user_id = ANY($1::uuid[])",
+    "DELETE FROM first_looks WHERE user_id = ANY($1::uuid[])",
+    "DELETE FROM head_starts WHERE user_id = ANY($1::uuid[])",
+)

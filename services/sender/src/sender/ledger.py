@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from common.events import (
+    DirectMessageRequested,
     DirectPurpose,
     Disposition,
     MessageStatus,
@@ -22,12 +23,13 @@ from common.events import (
 )
 from common.outbox import Outbox
 from common.topics import Topics
-from sender import rate, spending
+from sender import first_looks, rate, spending
 from sender.budget import Purse, day_of
 from sender.fold import Settled
 from sender.journal import Happened
-from sender.plan import HELD, Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
+from sender.plan import HELD, Asked, Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
 from sender.rate import Channel
+from sender.schedule import FRESH_FOR
 from sender.spending import Expense
 from sender.templates import Standings
 
@@ -38,7 +40,7 @@ log = structlog.get_logger()
 
 CANNOT_BE_WORDED_RETRY: Final = timedelta(minutes=10)
 
-Waiting = Sequence[tuple[UUID, NotificationRequested | None]]
+Waiting = Sequence[Asked]
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Ledger:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def _claim(self, connection: "Connection", most: int, now: datetime) -> _Claimed:
-        rows = await connection.fetch(_CLAIM, now, most)
+        rows = await connection.fetch(_CLAIM, now, most, FRESH_FOR)
         ids = [row["message_id"] for row in rows]
         users = sorted({row["user_id"] for row in rows})
         waiting = await self._waiting(connection, ids) if ids else {}
@@ -197,10 +199,10 @@ class Ledger:
         return Purse(budget, spent, now)
 
     async def _waiting(self, connection: "Connection", ids: Sequence[UUID]) -> Mapping[UUID, Waiting]:
-        waiting: dict[UUID, list[tuple[UUID, NotificationRequested | None]]] = defaultdict(list)
+        waiting: dict[UUID, list[Asked]] = defaultdict(list)
         for row in await connection.fetch(_WAITING, ids):
-            event = NotificationRequested.model_validate_json(row["event"]) if row["flat_id"] else None
-            waiting[row["message_id"]].append((row["notification_id"], event))
+            kind = NotificationRequested if row["flat_id"] else DirectMessageRequested
+            waiting[row["message_id"]].append(kind.model_validate_json(row["event"]))
         return waiting
 
     async def _told(self, connection: "Connection", waiting: Mapping[UUID, Waiting]) -> Mapping[UUID, frozenset[UUID]]:
@@ -208,8 +210,8 @@ class Ledger:
         gone = [
             (event.user_id, event.flat_id, event.card.listing_id)
             for events in waiting.values()
-            for _, event in events
-            if event and event.reason is Reason.WITHDRAWN
+            for event in events
+            if isinstance(event, NotificationRequested) and event.reason is Reason.WITHDRAWN
         ]
         if not gone:
             return {}
@@ -277,7 +279,7 @@ class Ledger:
         ]
         if calls:
             await self._start_sending(connection, decided.sends, calls, now)
-            settled += [(due.user_id, each) for due, send in decided.sends for each in send.settled]
+            settled += [(due.user_id, each) for due, send in decided.sends for each in send.settled if _untold(each)]
             await self._place_notifications(connection, decided.sends, now)
         await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
         return calls
@@ -328,18 +330,22 @@ class Ledger:
         self, connection: "Connection", sends: Sequence[tuple[Due, Send]], now: datetime
     ) -> None:
         """Where each notification went that was worded now; those of a retry are where they were."""
-        placed = [Settled(each, Disposition.IN_MESSAGE, "") for _, send in sends for each in send.shown]
-        placed += [Settled(each, Disposition.GROUPED, "") for _, send in sends for each in send.grouped]
-        placed += [each for _, send in sends for each in send.settled]
-        await settle(connection, placed, now)
+        await settle(connection, [each for _, send in sends for each in send.settled], now)
+        looks = [(flat_id, due.user_id) for due, send in sends for flat_id in send.looks]
+        await first_looks.record(connection, looks, now)
         retried_as_template = [due.message_id for due, send in sends if due.worded and send.worded.body is None]
         if retried_as_template:
             await connection.execute(_GROUP, retried_as_template)
 
 
 def _tells(waiting: Waiting) -> Tells:
-    told = [(notification_id, event.card.listing_id) for notification_id, event in waiting if event]
-    return Tells(tuple(each for each, _ in told), tuple(dict.fromkeys(listing for _, listing in told)))
+    told = [event for event in waiting if isinstance(event, NotificationRequested)]
+    listing_ids = dict.fromkeys(event.card.listing_id for event in told)
+    return Tells(tuple(event.notification_id for event in told), tuple(listing_ids))
+
+
+def _untold(settled: Settled) -> bool:
+    return settled.disposition not in (Disposition.IN_MESSAGE, Disposition.GROUPED)
 
 
 async def settle(connection: "Connection", settled: Sequence[Settled], now: datetime) -> None:
@@ -351,6 +357,7 @@ async def settle(connection: "Connection", settled: Sequence[Settled], now: date
             [each.disposition.value for each in settled],
             [each.detail for each in settled],
             now,
+            [each.number for each in settled],
         )
 
 
@@ -445,6 +452,7 @@ def _due(row: asyncpg.Record) -> Due:
         as_template=row["as_template"],
         worded=worded,
         asked_by=row["asked_by"],
+        subscription_id=row["subscription_id"],
     )
 
 
@@ -468,15 +476,17 @@ SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes
 _USE_CHANNEL = "UPDATE channel SET next_slot = $1, probing_until = $2"
 
 _CLAIM: Any = """
+-- Of digests that became due at about the same time, whose turn it is goes first; nobody waits for that.
 WITH direct AS (
     SELECT * FROM messages
     WHERE kind = 'direct' AND stage IN ('waiting', 'retrying') AND due_at <= $1
-    ORDER BY due_at LIMIT $2
+    ORDER BY (due_at AT TIME ZONE 'UTC') + behind LIMIT $2
     FOR UPDATE SKIP LOCKED
 ), digest AS (
     SELECT * FROM messages
     WHERE kind = 'digest' AND stage IN ('waiting', 'retrying') AND due_at <= $1
-    ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM direct)
+        AND (due_at AT TIME ZONE 'UTC') + behind <= ($1::timestamptz AT TIME ZONE 'UTC') + $3::interval
+    ORDER BY (due_at AT TIME ZONE 'UTC') + behind LIMIT $2 - (SELECT count(*) FROM direct)
     FOR UPDATE SKIP LOCKED
 )
 SELECT claimed.*, body, variables, marker,
@@ -555,7 +565,7 @@ WITH started AS (
     FROM started
     WHERE messages.message_id = started.message_id
 ), counted AS (
-    UPDATE contacts SET last_digest_at = $8, last_digest_id = started.message_id
+    UPDATE contacts SET last_digest_at = $8, last_digest_id = started.message_id, turns = turns + 1
     FROM started
     WHERE contacts.user_id = started.reader
 )
@@ -567,8 +577,8 @@ FROM started
 
 _SETTLE = """
 UPDATE notifications
-SET disposition = settled.disposition, detail = settled.detail, settled_at = $4, event = NULL
-FROM unnest($1::uuid[], $2::text[], $3::text[]) AS settled(notification_id, disposition, detail)
+SET disposition = settled.disposition, detail = settled.detail, settled_at = $4, event = NULL, number = settled.number
+FROM unnest($1::uuid[], $2::text[], $3::text[], $5::int[]) AS settled(notification_id, disposition, detail, number)
 WHERE notifications.notification_id = settled.notification_id
 """
 

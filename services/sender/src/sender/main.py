@@ -19,6 +19,7 @@ from sender.approvals import Approvals
 from sender.backlog import Backlog
 from sender.contents import Contents
 from sender.dispatch import Callback, Dispatcher, Limits, follow_wakes
+from sender.first_looks import FirstLooks
 from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.ledger import Ledger
@@ -93,6 +94,7 @@ async def sender(settings: Settings) -> None:
             dispatcher.run(),
             watch.run(),
             backlog.run(),
+            FirstLooks(pool).run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),

@@ -7,16 +7,20 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
-from common.events import DirectPurpose, Disposition, NotificationRequested, Recipient
+from common.events import DirectMessageRequested, DirectPurpose, Disposition, NotificationRequested, Reason, Recipient
 from common.links import Links
 from common.prices import Charge, Micros, Prices
 from common.prices import prices as packaged_prices
 from common.quiet_hours import quiet_until
+from sender.answers import answer_text, code_text, direct_variables
 from sender.budget import Budget, Purse
-from sender.digest import Text, code_text, digest_text, direct_text, direct_variables, template_variables
-from sender.fold import Entry, Settled, fold
-from sender.schedule import POLLS, WINDOW
+from sender.digest import Text, digest_text, ranked, template_text, template_variables
+from sender.fold import TOO_LATE, Settled, fold
+from sender.schedule import POLLS, STALE_AFTER, WINDOW
 from sender.templates import MAY_STILL_COME, MISSING, Approval, Standing, Standings, purpose_of, templates
+
+Asked = NotificationRequested | DirectMessageRequested
+"""What a message is to tell."""
 
 ERASED: Final = "erased"
 """Why something is suppressed whose user has gone."""
@@ -53,6 +57,10 @@ class Policy:
         if recipient is None or recipient.interval_seconds is None:
             return self.interval
         return timedelta(seconds=recipient.interval_seconds)
+
+    def useful_for(self, recipient: Recipient | None) -> timedelta:
+        """How long a flat is worth telling: longer for who wants to hear seldom."""
+        return STALE_AFTER + self.interval_of(recipient)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,12 @@ class Due:
     as_template: bool
     worded: "Worded | None"
     asked_by: UUID | None = None  # of a direct message: its notification
+    subscription_id: UUID | None = None  # of a digest: the search that it is of; None: it is the user's
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is a digest whose text has not been made yet."""
+        return self.purpose is None and self.worded is None
 
 
 @dataclass(frozen=True)
@@ -110,14 +124,16 @@ class Worded:
 
 @dataclass(frozen=True)
 class Send:
-    """Everything allows it. `shown` and `grouped`: where its notifications go when it is worded for the first time."""
+    """Everything allows it. `settled`: where its notifications go when it is worded for the first time.
+
+    `looks`: the flats that it tells as new.
+    """
 
     worded: Worded
     to: str
     form: Form
-    shown: tuple[UUID, ...] = ()
-    grouped: tuple[UUID, ...] = ()
     settled: tuple[Settled, ...] = ()
+    looks: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,16 +158,16 @@ def plan(  # noqa: PLR0917 - everything that decides
     due: Due,
     recipient: Recipient | None,
     contact: Contact,
-    waiting: Sequence[tuple[UUID, NotificationRequested | None]],
+    waiting: Sequence[Asked],
     told: AbstractSet[UUID],
     policy: Policy,
     means: Means,
     now: datetime,
 ) -> Plan:
-    """Decide about one message. `waiting` are its notifications in order (None: of a direct message)."""
-    if contact.erased or not policy.enabled:
-        return End(Disposition.SUPPRESSED, ERASED if contact.erased else "disabled")
-    if held := _timing(due, recipient, contact, policy, now):
+    """Decide about one message. `waiting` is what it is to tell, in the order in which it came."""
+    useful_since = now - policy.useful_for(recipient)
+    held = _pointless(due, contact, waiting, policy, useful_since, now) or _timing(due, recipient, contact, policy, now)
+    if held:
         return held
     agrees = _claimed if due.purpose is DirectPurpose.CODE else _agreed
     to = agrees(due, recipient, contact, now)
@@ -163,7 +179,17 @@ def plan(  # noqa: PLR0917 - everything that decides
         return form
     if not means.purse.covers(form.price, asked_for=due.purpose is not None):
         return _unpaid(due, means.purse)
-    return _send(due, recipient, to, waiting, told, policy, form)
+    return _send(due, recipient, to, waiting, told, policy, form, useful_since)
+
+
+def _pointless(  # noqa: PLR0917 - everything that decides
+    due: Due, contact: Contact, waiting: Sequence[Asked], policy: Policy, useful_since: datetime, now: datetime
+) -> End | None:
+    """Why it is not worth looking at the rest. A digest lives as long as the youngest that it is to tell is useful."""
+    if contact.erased or not policy.enabled:
+        return End(Disposition.SUPPRESSED, ERASED if contact.erased else "disabled")
+    lives_on = due.is_open and any(each.requested_at >= useful_since for each in waiting)
+    return End(Disposition.EXPIRED, TOO_LATE) if now > due.latest_at and not lives_on else None
 
 
 def _agreed(due: Due, recipient: Recipient | None, contact: Contact, now: datetime) -> str | Wait | End:
@@ -181,21 +207,19 @@ def _claimed(due: Due, recipient: Recipient | None, contact: Contact, now: datet
     if claim is None or claim.claim_id != due.asked_by:
         return _may_come(due, now) or End(Disposition.SUPPRESSED, "outdated_code")
     if now >= claim.expires_at:
-        return End(Disposition.EXPIRED, "too_late")
+        return End(Disposition.EXPIRED, TOO_LATE)
     return End(Disposition.SUPPRESSED, "stopped") if contact.claim_refuses else claim.phone
 
 
-def _timing(
-    due: Due, recipient: Recipient | None, contact: Contact, policy: Policy, now: datetime
-) -> Wait | End | None:
-    """Whether it is too late or too early. A user who asks for a message is awake and has an answer at once."""
-    if now > due.latest_at:
-        return End(Disposition.EXPIRED, "too_late")
+def _timing(due: Due, recipient: Recipient | None, contact: Contact, policy: Policy, now: datetime) -> Wait | None:
+    """Whether it is too early. A user who asks for a message is awake and has an answer at once."""
     if contact.held:
         return Wait(now + HELD_RECHECK, HELD)
     if due.purpose is not None:
         return None
     quiet_hours, zone = (recipient.quiet_hours, recipient.time_zone) if recipient else (None, "Europe/Rome")
+    if recipient and recipient.paused_until and now < recipient.paused_until:
+        return Wait(quiet_until(quiet_hours, zone, recipient.paused_until) or recipient.paused_until, "paused")
     if until := quiet_until(quiet_hours, zone, now):
         return Wait(until, "quiet_hours")
     if contact.last_digest_at and contact.last_digest_id != due.message_id:
@@ -282,47 +306,76 @@ def _send(  # noqa: PLR0917 - everything that the text is made of
     due: Due,
     recipient: Recipient,
     to: str,
-    waiting: Sequence[tuple[UUID, NotificationRequested | None]],
+    waiting: Sequence[Asked],
     told: AbstractSet[UUID],
     policy: Policy,
     form: Form,
+    useful_since: datetime,
 ) -> Send | End:
     """What is sent; a repeated message says again what it said."""
     if due.worded:
         return Send(_in(form, due.worded), to, form)
-    if not waiting:
-        return End(Disposition.SUPPRESSED, "nothing_left")
     if due.purpose is not None:
-        return _direct(due, recipient, to, waiting[0][0], form)
-    folded = fold([event for _, event in waiting if event], told)
+        return _direct(due, recipient, to, waiting, policy, form)
+    return _digest(due, recipient, to, waiting, told, policy, form, useful_since)
+
+
+def _digest(  # noqa: PLR0917 - everything that the text is made of
+    due: Due,
+    recipient: Recipient,
+    to: str,
+    waiting: Sequence[Asked],
+    told: AbstractSet[UUID],
+    policy: Policy,
+    form: Form,
+    useful_since: datetime,
+) -> Send | End:
+    folded = fold([each for each in waiting if isinstance(each, NotificationRequested)], told, useful_since)
     if not folded.entries:
-        return End(Disposition.SUPPRESSED, "nothing_left", folded.settled)
-    link = policy.links.to_message(due.message_id)
+        return _nothing_left(folded.settled)
+    entries, link = ranked(folded.entries), policy.links.to_message(due.message_id)
+    shows_none = form.content_sid is not None
     text = (
-        _template_text(folded.entries, link)
-        if form.content_sid
-        else digest_text(folded.entries, recipient.language, link)
+        template_text(entries, link)
+        if shows_none
+        else digest_text(entries, recipient.language, link, due.subscription_id)
     )
-    worded = _in(form, Worded(text.body, template_variables(folded.entries, recipient.language, link), text.marker))
-    return Send(worded, to, form, text.shown, text.grouped, folded.settled)
+    variables = template_variables(entries, recipient.language, link, due.subscription_id)
+    worded = _in(form, Worded(text.body, variables, text.marker))
+    looks = tuple(entry.flat_id for entry in entries if entry.reason is Reason.NEW)
+    return Send(worded, to, form, (*_settled(text), *folded.settled), looks)
 
 
-def _direct(due: Due, recipient: Recipient, to: str, notification_id: UUID, form: Form) -> Send:
-    assert due.purpose is not None
-    if due.purpose is DirectPurpose.CODE:
+def _nothing_left(settled: tuple[Settled, ...]) -> End:
+    """A digest of which no flat is left: each of its notifications has a reason of its own."""
+    if any(each.disposition is Disposition.EXPIRED for each in settled):
+        return End(Disposition.EXPIRED, TOO_LATE, settled)
+    return End(Disposition.SUPPRESSED, "nothing_left", settled)
+
+
+def _direct(  # noqa: PLR0917 - everything that the text is made of
+    due: Due, recipient: Recipient, to: str, waiting: Sequence[Asked], policy: Policy, form: Form
+) -> Send | End:
+    request = next((each for each in waiting if isinstance(each, DirectMessageRequested)), None)
+    if request is None:
+        return End(Disposition.SUPPRESSED, "nothing_left")
+    if request.purpose is DirectPurpose.CODE:
         assert recipient.claim is not None
         text = code_text(recipient.claim, recipient.language, recipient.time_zone, due.message_id)
         # The code is what template and text have in common, so the message is found by it.
         worded = Worded(text.body, {"1": recipient.claim.code}, recipient.claim.code)
     else:
-        text = direct_text(due.purpose, recipient.language, due.message_id, notification_id)
+        text = answer_text(request, recipient.language, recipient.time_zone, policy.links.public_url, due.message_id)
         worded = Worded(text.body, direct_variables(text) if purpose_of(due.purpose) else None, text.marker)
-    return Send(_in(form, worded), to, form, text.shown)
+    return Send(_in(form, worded), to, form, _settled(text))
 
 
-def _template_text(entries: Sequence[Entry], link: str) -> Text:
-    """A template shows no flat itself: all of them are behind its link."""
-    return Text("", link, (), tuple(each for entry in entries for each in entry.notification_ids))
+def _settled(text: Text) -> tuple[Settled, ...]:
+    """Where the notifications go that a text tells."""
+    return (
+        *(Settled(each, Disposition.IN_MESSAGE, "", number) for each, number in text.shown.items()),
+        *(Settled(each, Disposition.GROUPED, "", number) for each, number in text.grouped.items()),
+    )
 
 
 def _in(form: Form, worded: Worded) -> Worded:

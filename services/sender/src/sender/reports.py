@@ -363,11 +363,11 @@ class Reports:
         if not batch.told:
             return []
         rows = await connection.fetch(_TELLS, list({message_id for message_id, _, _ in batch.told}))
-        tells = {row["message_id"]: (tuple(row["all_ids"]), tuple(row["shown_ids"] or ())) for row in rows}
+        tells = {row["message_id"]: row for row in rows}
         events = []
         for message_id, number, status in batch.told:
             attempt = batch.attempts.get((message_id, number))  # None: it only waits to be made
-            told, shown = tells.get(message_id, ((), ()))
+            row = tells.get(message_id)
             events.append(
                 MessageStatusReported(
                     message_id=message_id,
@@ -378,8 +378,9 @@ class Reports:
                     message_sid=attempt.sid if attempt else None,
                     error_code=attempt.error_code if attempt else None,
                     user_id=batch.messages[message_id].user_id,
-                    notification_ids=told,
-                    shown_notification_ids=shown,
+                    notification_ids=tuple(row["all_ids"]) if row else (),
+                    shown_notification_ids=tuple(row["shown_ids"] or ()) if row else (),
+                    numbers=_numbers(row),
                 )
             )
         return events
@@ -548,6 +549,12 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
                       reason=known.detail, alert=True)  # fmt: skip
 
 
+def _numbers(row: asyncpg.Record | None) -> tuple[int, ...]:
+    """The place of each notification in its message; answers have none, nor has what was told before there were any."""
+    numbers = row["numbers"] if row else []
+    return () if None in numbers else tuple(numbers)
+
+
 def _progress(row: asyncpg.Record) -> Progress:
     return Progress(
         stage=Stage(row["stage"]),
@@ -629,8 +636,9 @@ ON CONFLICT (phone_hash) DO UPDATE SET refused_at = excluded.refused_at
 """
 
 _TELLS = """
-SELECT message_id, array_agg(notification_id ORDER BY position) AS all_ids,
-    array_agg(notification_id ORDER BY position) FILTER (WHERE disposition = 'in_message') AS shown_ids
+SELECT message_id, array_agg(notification_id ORDER BY number, position) AS all_ids,
+    array_agg(number ORDER BY number, position) AS numbers,
+    array_agg(notification_id ORDER BY number, position) FILTER (WHERE disposition = 'in_message') AS shown_ids
 FROM notifications
 WHERE message_id = ANY($1::uuid[]) AND disposition IN ('in_message', 'grouped')
 GROUP BY message_id

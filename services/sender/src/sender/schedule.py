@@ -9,7 +9,10 @@ from common.quiet_hours import quiet_until
 from sender.outcomes import Cause
 
 STALE_AFTER: Final = timedelta(days=3)
-"""How long after its due time a digest is still worth sending."""
+"""How long a message is worth sending beyond its due time, and a flat worth telling beyond its reader's interval."""
+
+FRESH_FOR: Final = timedelta(seconds=60)
+"""The freshness target: within it of becoming due a digest should go out, and the order of those due may change."""
 
 WINDOW: Final = timedelta(hours=24)
 """How long after a user's message WhatsApp lets us answer in free text."""
@@ -66,13 +69,15 @@ def channel_pause(strikes: int, retry_after: timedelta | None) -> timedelta:
     return min(CHANNEL_RETRY * (1 << min(strikes, 10)), CHANNEL_RETRY_LONGEST)
 
 
-def due_at(
+def due_at(  # noqa: PLR0917 - everything that decides
     now: datetime,
     last_digest_at: datetime | None,
     interval: timedelta,
     quiet_hours: QuietHours | None,
     time_zone: str,
+    paused_until: datetime | None = None,
 ) -> datetime:
     """When a digest that is opened now goes out, if nothing else holds it back."""
     due = max(now, last_digest_at + interval) if last_digest_at else now
+    due = max(due, paused_until) if paused_until else due
     return quiet_until(quiet_hours, time_zone, due) or due

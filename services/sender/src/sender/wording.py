@@ -17,6 +17,7 @@ class Wording:
     """The words of one language; `{…}` are filled in by `digest`."""
 
     found: Plural
+    drops: Plural
     all_at_link: str
     rest_at_link: str
     more_searches: str
@@ -42,10 +43,16 @@ class Wording:
     signals: Mapping[Signal, str]
     direct: Mapping[DirectPurpose, str]
     reference: str
+    answer_hint: str
+    details_hint: str
+    matches: str
+    wanted: str
+    no_interval: str
 
 
 ITALIAN: Final = Wording(
     found={"one": "{n} annuncio", "other": "{n} annunci"},
+    drops={"one": "{n} ribassato", "other": "{n} ribassati"},
     all_at_link="Dettagli: {link}",
     rest_at_link="{found} trovati, {shown} qui, {rest} al link: {link}",
     more_searches="+{n}",
@@ -122,12 +129,34 @@ ITALIAN: Final = Wording(
         DirectPurpose.STARTED: "✅ Gli avvisi sono di nuovo attivi. Scrivi STOP per non riceverne più.",
         DirectPurpose.CODE: "Il tuo codice ITA RENT, valido fino alle {until}:\n*{code}*\n"
         "Scrivilo nella pagina che te lo ha chiesto. Non lo aspettavi? Non darlo a nessuno, oppure rispondi STOP.",
+        DirectPurpose.PAUSED: "⏸ In pausa fino a {until}. Gli annunci ancora validi arriveranno dopo. "
+        "Scrivi START per riprendere subito.",
+        DirectPurpose.PACE: "👌 D'ora in poi al massimo un messaggio in {interval}. "
+        "Scrivi MENO per riceverne meno, PIÙ per riceverne di più.",
+        DirectPurpose.SAVED: "💾 Salvato: *{title}*\nI tuoi annunci salvati: {link}",
+        DirectPurpose.DECLINED: "👌 Non ti scriverò più di *{title}*.",
+        DirectPurpose.WHICH: "Quale? L'ultimo messaggio ha {choices}: scrivi il numero, per esempio *{example}*",
+        DirectPurpose.NOTHING_TOLD: "Non ti ho ancora mandato annunci. Appena ce n'è uno adatto, arriva qui.",
+        DirectPurpose.HELP: "Sono un programma, ma capisco:\n"
+        "*1*, *2*, *3* … i dettagli di un annuncio\n"
+        "*PERCHÉ 1* perché te l'ho mandato\n"
+        "*SALVA 1* per ritrovarlo\n"
+        "*NO 1* per non vederlo mai più\n"
+        "*MENO* o *PIÙ* messaggi\n"
+        "*PAUSA 3* per tre giorni di silenzio\n"
+        "*STOP* per non ricevere più nulla, *START* per riprendere",
     },
     reference="Rif. {reference}",
+    answer_hint="Rispondi con un numero per i dettagli, AIUTO per il resto.",
+    details_hint="Rispondi SALVA{number}, NO{number} o PERCHÉ{number}.",
+    matches="Corrisponde a",
+    wanted="cercavi: {wanted}",
+    no_interval="👌 D'ora in poi ogni annuncio arriva subito. Scrivi MENO per riceverne di meno.",
 )
 
 ENGLISH: Final = Wording(
     found={"one": "{n} listing", "other": "{n} listings"},
+    drops={"one": "{n} price drop", "other": "{n} price drops"},
     all_at_link="Details: {link}",
     rest_at_link="{found} found, {shown} here, {rest} at the link: {link}",
     more_searches="+{n}",
@@ -204,12 +233,34 @@ ENGLISH: Final = Wording(
         DirectPurpose.STARTED: "✅ Alerts are on again. Write STOP to end them.",
         DirectPurpose.CODE: "Your ITA RENT code, valid until {until}:\n*{code}*\n"
         "Type it where you were asked for it. You did not expect it? Give it to nobody, or answer STOP.",
+        DirectPurpose.PAUSED: "⏸ Paused until {until}. What can still be had then comes after it. "
+        "Write START to go on at once.",
+        DirectPurpose.PACE: "👌 From now on at most one message in {interval}. "
+        "Write FEWER to get fewer, MORE to get more.",
+        DirectPurpose.SAVED: "💾 Saved: *{title}*\nYour saved listings: {link}",
+        DirectPurpose.DECLINED: "👌 I will not write to you about *{title}* again.",
+        DirectPurpose.WHICH: "Which one? The last message has {choices}: write the number, such as *{example}*",
+        DirectPurpose.NOTHING_TOLD: "I have not sent you any listing yet. As soon as one fits, it comes here.",
+        DirectPurpose.HELP: "I am a program, but I understand:\n"
+        "*1*, *2*, *3* … a listing's details\n"
+        "*WHY 1* why I sent it to you\n"
+        "*SAVE 1* to find it again\n"
+        "*NO 1* never to see it again\n"
+        "*FEWER* or *MORE* messages\n"
+        "*PAUSE 3* for three quiet days\n"
+        "*STOP* to get nothing any more, *START* to resume",
     },
     reference="Ref. {reference}",
+    answer_hint="Reply with a number for details, HELP for the rest.",
+    details_hint="Reply SAVE{number}, NO{number} or WHY{number}.",
+    matches="Matches",
+    wanted="wanted: {wanted}",
+    no_interval="👌 From now on each listing comes at once. Write FEWER to get fewer messages.",
 )
 
 RUSSIAN: Final = Wording(
     found={"one": "{n} объявление", "few": "{n} объявления", "many": "{n} объявлений", "other": "{n} объявления"},
+    drops={"one": "{n} подешевело", "few": "{n} подешевели", "many": "{n} подешевело", "other": "{n} подешевело"},
     all_at_link="Подробности: {link}",
     rest_at_link="Найдено {found}, здесь {shown}, по ссылке ещё {rest}: {link}",
     more_searches="+{n}",
@@ -286,8 +337,30 @@ RUSSIAN: Final = Wording(
         DirectPurpose.STARTED: "✅ Уведомления снова включены. Напишите STOP, чтобы отказаться.",
         DirectPurpose.CODE: "Ваш код ITA RENT, действует до {until}:\n*{code}*\n"
         "Введите его там, где его просят. Не ждали? Никому его не сообщайте или ответьте STOP.",
+        DirectPurpose.PAUSED: "⏸ Пауза до: {until}. То, что ещё будет актуально, придёт после неё. "
+        "Напишите START, чтобы продолжить сразу.",
+        DirectPurpose.PACE: "👌 Теперь не чаще одного сообщения за {interval}. "
+        "Напишите МЕНЬШЕ, чтобы получать реже, БОЛЬШЕ — чаще.",
+        DirectPurpose.SAVED: "💾 Сохранено: *{title}*\nВаши сохранённые объявления: {link}",
+        DirectPurpose.DECLINED: "👌 Больше не напишу вам про *{title}*.",
+        DirectPurpose.WHICH: "Какое? В последнем сообщении {choices}: напишите номер, например *{example}*",
+        DirectPurpose.NOTHING_TOLD: "Я ещё не присылал вам объявлений. Как только найдётся подходящее, "
+        "оно придёт сюда.",
+        DirectPurpose.HELP: "Я программа, но понимаю:\n"
+        "*1*, *2*, *3* … — подробности объявления\n"
+        "*ПОЧЕМУ 1* — почему оно пришло\n"
+        "*СОХРАНИТЬ 1* — чтобы найти его снова\n"
+        "*НЕТ 1* — больше никогда не показывать\n"
+        "*МЕНЬШЕ* или *БОЛЬШЕ* сообщений\n"
+        "*ПАУЗА 3* — три дня тишины\n"
+        "*STOP* — больше ничего не присылать, *START* — продолжить",
     },
     reference="№ {reference}",
+    answer_hint="Ответьте номером, чтобы узнать подробности, или ПОМОЩЬ.",
+    details_hint="Ответьте СОХРАНИТЬ{number}, НЕТ{number} или ПОЧЕМУ{number}.",
+    matches="Подходит под",
+    wanted="нужно: {wanted}",
+    no_interval="👌 Теперь каждое объявление приходит сразу. Напишите МЕНЬШЕ, чтобы получать реже.",
 )
 
 WORDINGS: Final[Mapping[Language, Wording]] = {

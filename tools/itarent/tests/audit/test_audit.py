@@ -23,7 +23,7 @@ from matcher.commutes import ways_wanted_by
 from matcher.engines import EngineKind
 from matcher.main import matching
 from matcher.settings import Settings
-from sender.intake import Intake, Requested
+from sender.intake import Intake, Taken
 from sender.plan import Policy
 from testkit.factories import NOW, make_listing, make_search, make_subscription, monthly
 from testkit.records import records_of
@@ -72,7 +72,7 @@ class System:
     async def fill_ledger(self) -> None:
         """Take every notification in, as the sender does."""
         records = await records_of(self._kafka, self._topics.notifications)
-        types: dict[str, type[Requested]] = {NotificationRequested.type: NotificationRequested}
+        types: dict[str, type[Taken]] = {NotificationRequested.type: NotificationRequested}
         received = [each for each in (decode(record, types) for record in records) if isinstance(each, Received)]
         async with open_pool(self._database.url("sender"), "sender", size=1) as pool:
             await Intake(pool, self._topics, POLICY).take(received)

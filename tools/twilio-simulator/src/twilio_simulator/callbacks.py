@@ -115,6 +115,8 @@ def inbound_parameters(message: Message, phone: Phone, account_sid: str) -> dict
     }
     if message.button_payload is not None:
         parameters |= {"MessageType": "button", "ButtonPayload": message.button_payload, "ButtonText": message.body}
+    if message.replied_to is not None:
+        parameters |= {"OriginalRepliedMessageSid": message.replied_to, "OriginalRepliedMessageSender": message.to}
     return parameters
 
 

@@ -59,9 +59,12 @@ class SimulatorClient:
         """The phone and its chat, as if it had never been."""
         await self._call("DELETE", f"/phones/{phone}")
 
-    async def write(self, phone: str, text: str, button_payload: str | None = None) -> str:
+    async def write(
+        self, phone: str, text: str, button_payload: str | None = None, replied_to: str | None = None
+    ) -> str:
         """A person writes to our number; the webhook is told unless the sandbox answers itself. The message's SID."""
-        body = await self._call("POST", f"/phones/{phone}/messages", {"body": text, "button_payload": button_payload})
+        written = {"body": text, "button_payload": button_payload, "replied_to": replied_to}
+        body = await self._call("POST", f"/phones/{phone}/messages", written)
         sid: str = orjson.loads(body)["sid"]
         return sid
 

@@ -9,11 +9,14 @@ from typing import Any, Final, Literal
 from twilio_simulator.messages import Standing, Template
 
 TEXT: Final = "twilio/text"
+QUICK_REPLY: Final = "twilio/quick-reply"
 AUTHENTICATION: Final = "whatsapp/authentication"
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,512}")
 CATEGORIES: Final = frozenset({"UTILITY", "MARKETING", "AUTHENTICATION"})
 LONGEST_BODY: Final = 1600
+LONGEST_TITLE: Final = 20
+MOST_BUTTONS: Final = 10
 
 _STARTS_OR_ENDS_WITH_VARIABLE: Final = re.compile(r"\W*\{\{\w+\}\}.*|.*\{\{\w+\}\}\W*", re.DOTALL)
 
@@ -97,11 +100,22 @@ def _type_fault(name: str, given: Any) -> Invalid | None:  # noqa: ANN401 - what
     match name, given:
         case "twilio/text", {"body": str(body)} if 0 < len(body) <= LONGEST_BODY:
             return None
+        case "twilio/quick-reply", {"body": str(body), "actions": list(actions)} if 0 < len(body) <= LONGEST_BODY:
+            good = 0 < len(actions) <= MOST_BUTTONS and all(map(_is_button, actions))
+            return None if good else Invalid("twilio/quick-reply: actions")
         case "whatsapp/authentication", {"actions": [{"type": "COPY_CODE", "copy_code_text": str(text)}]} if text:
             minutes = given.get("code_expiration_minutes", 1)
             return None if isinstance(minutes, int) and 1 <= minutes <= 90 else Invalid("code_expiration_minutes")  # noqa: PLR2004 - Twilio's range
         case _:
             return Invalid(f"types: {name}")
+
+
+def _is_button(action: Any) -> bool:  # noqa: ANN401 - whatever JSON a client sent
+    match action:
+        case {"title": str(title), "id": str(id_)}:
+            return 0 < len(title) <= LONGEST_TITLE and bool(id_)
+        case _:
+            return False
 
 
 def approval_fault(content: Content, given: Any) -> Invalid | None:  # noqa: ANN401 - whatever JSON a client sent
@@ -136,7 +150,13 @@ def body_of(content: Content) -> str:
         minutes = preset.get("code_expiration_minutes")
         advised = code + (advice if preset.get("add_security_recommendation", True) else "")
         return advised + (f"\n{expiry.format(n=minutes)}" if minutes else "")
-    return str(content.types[TEXT]["body"])
+    return str((content.types.get(TEXT) or content.types[QUICK_REPLY])["body"])
+
+
+def buttons_of(content: Content) -> list[dict[str, str]]:
+    """The replies that a phone offers below the text."""
+    actions = content.types.get(QUICK_REPLY, {}).get("actions", [])
+    return [{"title": each["title"], "id": each["id"]} for each in actions]
 
 
 def template_of(content: Content) -> Template:

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
-from twilio_simulator.contents import Approval, Content, body_of
+from twilio_simulator.contents import Approval, Content, body_of, buttons_of
 from twilio_simulator.faults import Fault
 from twilio_simulator.phones import (
     NUMBER,
@@ -65,6 +65,7 @@ class AccountChange(BaseModel):
 class Writing(BaseModel):
     body: str = Field(max_length=4096)
     button_payload: str | None = Field(default=None, max_length=256)
+    replied_to: str | None = Field(default=None, max_length=64, description="the SID of the message that is answered")
 
 
 class Expiry(BaseModel):
@@ -126,8 +127,12 @@ class Control:
     async def phone(self, request: Request) -> Response:
         number = _number(request)
         newest = list(islice(self._simulator.store.newest_of(number), SHOWN_MESSAGES))
-        bubbles = [_bubble(message) for message in reversed(newest)]
+        bubbles = [_bubble(message) | {"buttons": self._buttons(message)} for message in reversed(newest)]
         return _json(self._phone_json(number) | {"messages": bubbles})
+
+    def _buttons(self, message: Message) -> list[dict[str, str]]:
+        content = self._simulator.store.contents.get(message.content_sid or "")
+        return buttons_of(content) if content else []
 
     async def save_phone(self, request: Request) -> Response:
         number, change = _number(request), await _read(request, TypeAdapter(PhoneChange))
@@ -147,7 +152,7 @@ class Control:
 
     async def write(self, request: Request) -> Response:
         number, writing = _number(request), await _read(request, TypeAdapter(Writing))
-        message = self._simulator.write(number, writing.body, writing.button_payload)
+        message = self._simulator.write(number, writing.body, writing.button_payload, writing.replied_to)
         return _json({"sid": message.sid}, 201)
 
     async def read(self, request: Request) -> Response:

@@ -52,6 +52,7 @@ class Message:
     service_sid: str | None = None
     content_sid: str | None = None
     button_payload: str | None = None
+    replied_to: str | None = None
     status_callback: str | None = None
     callback_attempts: int = 0
     ends: Status = Status.DELIVERED

@@ -285,9 +285,14 @@ class Simulator:
         self.store.save(phone)
         return phone
 
-    def write(self, number: str, body: str, button_payload: str | None = None) -> Message:
-        """A person writes to our number. The sandbox itself answers `join …` and those who have not joined."""
-        message = self._record_inbound(number, body, button_payload)
+    def write(
+        self, number: str, body: str, button_payload: str | None = None, replied_to: str | None = None
+    ) -> Message:
+        """A person writes to our number, or answers one of our messages there, or presses a button below it.
+
+        The sandbox itself answers `join …` and those who have not joined.
+        """
+        message = self._record_inbound(number, body, button_payload, replied_to)
         if self.account.sandbox and joins(body, self.join_words):
             self.join(number)
             self._reply(number, WELCOME)
@@ -306,7 +311,7 @@ class Simulator:
             self._progress.enter(message, Status.READ)
         return len(unread)
 
-    def _record_inbound(self, number: str, body: str, button_payload: str | None) -> Message:
+    def _record_inbound(self, number: str, body: str, button_payload: str | None, replied_to: str | None) -> Message:
         now = self.clock.now()
         message = Message(
             sid=new_sid("SM"),
@@ -319,6 +324,7 @@ class Simulator:
             updated_at=now,
             sent_at=now,
             button_payload=button_payload,
+            replied_to=replied_to,
         )
         self.store.record(message)
         self.counters["inbound"] += 1

@@ -123,6 +123,12 @@ class Member(Visit):
     def user_id(self) -> UUID:
         return self.renter.user_id
 
+    @property
+    def paused_until(self) -> dt.datetime | None:
+        """Until when the renter wants no messages; None: there is no pause."""
+        until = self.renter.paused_until
+        return until if until and until > dt.datetime.now(dt.UTC) else None
+
     @classmethod
     def of(cls, visit: Visit, renter: Recipient) -> Self:
         return cls(visit.request, visit.services, visit.cookies, visit.language, renter, visit.sign_in_id)

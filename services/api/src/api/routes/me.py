@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, SecretStr
 
 from api import rates
 from api.bodies import Body
@@ -18,7 +18,7 @@ from api.export import Export
 from api.paging import After, Limit
 from api.problems import Problem, may_answer
 from api.security import TokenFault
-from common.events import Language, QuietHours, Recipient
+from common.events import Grouping, Language, QuietHours, Recipient
 from common.model import Request as Sent
 
 router = APIRouter(prefix="/api/v1/me", tags=["me"])
@@ -44,12 +44,14 @@ def _on_a_clock(quiet: QuietHours) -> QuietHours:
 
 
 class ProfileChange(Sent):
-    """What is to change; what is left out stays. Null takes quiet hours or an own interval away."""
+    """What is to change; what is left out stays. Null takes quiet hours, an own interval or a pause away."""
 
     language: Language = Language.ITALIAN
     time_zone: TimeZone = "Europe/Rome"
     quiet_hours: Annotated[QuietHours, AfterValidator(_on_a_clock)] | None = None
     interval_seconds: int | None = Field(default=None, ge=0, le=604_800, description="null: the system's interval")
+    grouping: Grouping = Field(default=Grouping.USER, description="what shares a message")
+    paused_until: AwareDatetime | None = Field(default=None, description="nothing is sent before; null: no pause")
 
     def changes(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set}
@@ -94,6 +96,8 @@ class Profile(BaseModel):
     time_zone: str
     quiet_hours: QuietHours | None
     interval_seconds: int | None
+    grouping: Grouping
+    paused_until: dt.datetime | None = Field(description="no digest comes before; null, or past: no pause")
     phone_number: str | None
     stopped: bool
 

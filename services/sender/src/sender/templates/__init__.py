@@ -24,6 +24,10 @@ LONGEST: Final = 1024
 """WhatsApp's limit of a template's text with its variables filled in, else 63021."""
 
 MOST_VARIABLES: Final = 100
+MOST_BUTTONS: Final = 3
+"""WhatsApp shows more of them as a list that has to be opened."""
+LONGEST_TITLE: Final = 20
+
 LONGEST_CODE: Final = 15
 """Meta's limit of an authentication template's variable."""
 
@@ -78,11 +82,19 @@ class Variable(Request):
     longest: int = Field(ge=1, le=LONGEST)
 
 
+class Button(Request):
+    """A reply that a press sends: its title is shown, `id` is what reaches us, a command that the api understands."""
+
+    title: str = Field(min_length=1, max_length=LONGEST_TITLE, pattern=r"^[^\n*_~`{}]+$")
+    id: str = Field(min_length=1, max_length=128)
+
+
 class _File(Request):
-    """A template's file. A text of ours, or for codes WhatsApp's own."""
+    """A template's file. A text of ours, with buttons or without, or for codes WhatsApp's own."""
 
     category: Category
     body: str | None = None
+    buttons: tuple[Button, ...] = Field(default=(), max_length=MOST_BUTTONS)
     copy_code_text: str | None = Field(default=None, min_length=1, max_length=25)
     code_expiration_minutes: int | None = Field(default=None, ge=1, le=90)
     variables: dict[str, Variable] = Field(max_length=MOST_VARIABLES)
@@ -93,6 +105,10 @@ class _File(Request):
             raise ValueError(
                 "an AUTHENTICATION template has no body, since its text is WhatsApp's; the others need one"
             )
+        if self.body is None and self.buttons:
+            raise ValueError("an AUTHENTICATION template has no buttons but its own")
+        if any(len({getattr(each, name) for each in self.buttons}) < len(self.buttons) for name in ("title", "id")):
+            raise ValueError("two buttons have the same title or the same id")
         return self
 
 
@@ -124,8 +140,18 @@ class Template:
     @property
     def body(self) -> str:
         """The text; empty where it is WhatsApp's own."""
-        return str(self.types.get("twilio/text", {}).get("body", ""))
+        return next((str(each["body"]) for name, each in self.types.items() if name in _WITH_BODY), "")
 
+    @property
+    def buttons(self) -> Mapping[str, str]:
+        """Titles by what a press sends."""
+        actions = self.types.get(_QUICK_REPLY, {}).get("actions", ())
+        return {str(each["id"]): str(each["title"]) for each in actions}
+
+
+_TEXT: Final = "twilio/text"
+_QUICK_REPLY: Final = "twilio/quick-reply"
+_WITH_BODY: Final = frozenset({_TEXT, _QUICK_REPLY})
 
 Key = tuple[Purpose, Language]
 Templates = Mapping[Key, Template]
@@ -212,7 +238,9 @@ def template_of(name: str, text: str) -> Template:
 
 def _types(file: _File) -> dict[str, Any]:
     if file.body is not None:
-        return {"twilio/text": {"body": file.body.strip()}}
+        text = {"body": file.body.strip()}
+        actions = [{"type": "QUICK_REPLY", "title": each.title, "id": each.id} for each in file.buttons]
+        return {_QUICK_REPLY: {**text, "actions": actions}} if actions else {_TEXT: text}
     copy_code = {"type": "COPY_CODE", "copy_code_text": file.copy_code_text or "Copy code"}
     authentication: dict[str, Any] = {"add_security_recommendation": True, "actions": [copy_code]}
     if file.code_expiration_minutes:

@@ -7,6 +7,7 @@ from common.twilio_errors import CODES, Meaning, advice_of
 
 WAITS: Final[Mapping[str, str]] = {
     "quiet_hours": "The user's quiet hours hold it back.",
+    "paused": "The user has paused messages (PAUSA, or in the settings).",
     "interval": "The user's last digest was too short a while ago: the interval between two is kept.",
     "no_consent": "The user's phone and consent were not known yet; they come by another topic.",
     "budget": "The month's budget is used up (`itarent budget`): it waits for money, or for the next month.",
@@ -55,6 +56,8 @@ ENDS: Final[Mapping[str, str]] = {
     "withdrawn": "The flat was withdrawn while this waited.",
     "returned": "The flat was withdrawn and came back while this waited, so there was nothing new.",
     "not_asked_for": "No search of the user wants to be told of this.",
+    "declined": "The user has said NO to this flat: never again.",
+    "paused": "The user has paused messages for longer than this was worth telling.",
     "told_before": "The user was told of this advertisement before, as part of another flat.",
     "temporary": "A temporary failure at Twilio did not end: all retries are used up.",
     "account_busy": "Our account's rate or queue at Twilio stayed full: all retries are used up.",

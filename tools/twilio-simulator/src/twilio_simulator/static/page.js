@@ -108,7 +108,22 @@ function bubble(message) {
   meta.append(make("time", "", time(message.at)));
   if (!message.written_here) meta.append(ticks(message));
   item.append(formatted([message.body, ...message.media_urls].filter(Boolean).join("\n")), meta);
+  if (message.buttons?.length) item.append(replies(message));
   return item;
+}
+
+/** The buttons below a template: a press answers the message with what the button carries. */
+function replies(message) {
+  const row = make("div", "replies");
+  for (const { title, id } of message.buttons) {
+    const button = make("button", "reply", title);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      call(`${phonePath(open)}/messages`, "POST", { body: title, button_payload: id, replied_to: message.sid });
+    });
+    row.append(button);
+  }
+  return row;
 }
 
 function bubbles(messages) {

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.routes.pages import history, message, phone, places, searches, settings, start
+from api.routes.pages import history, message, phone, places, saved, searches, settings, start
 
 router = APIRouter(include_in_schema=False)
-for _pages in (start, phone, searches, history, settings, places, message):
+for _pages in (start, phone, searches, history, saved, settings, places, message):
     router.include_router(_pages.router)

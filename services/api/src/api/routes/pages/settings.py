@@ -14,7 +14,7 @@ from api.pages.forms import Form, Sent, faults_of
 from api.pages.visits import Member, SignedIn
 from api.problems import Problem
 from api.routes import me
-from common.events import Recipient
+from common.events import Grouping, Recipient
 
 router = APIRouter(prefix="/settings")
 
@@ -41,6 +41,13 @@ async def change(member: SignedIn, form: Sent) -> Response:
         return await _page(member, form.refused(faults_of(error, member.said, _FIELDS)))
     await me.change_profile(member.services, member.renter, sent)
     return member.go("/settings", "settings_saved")
+
+
+@router.post("/resume")
+async def resume(member: SignedIn, _form: Sent) -> Response:
+    """End a pause."""
+    await member.services.recipients.change(member.user_id, {"paused_until": None})
+    return member.go("/settings", "resumed")
 
 
 @router.post("/password")
@@ -96,6 +103,7 @@ def _change(form: Form) -> dict[str, Any]:
         "time_zone": form.value("time_zone"),
         "quiet_hours": quiet,
         "interval_seconds": interval or None if minutes is None else minutes * MINUTE_S,
+        "grouping": form.value("grouping", Grouping.USER),
     }
 
 
@@ -108,6 +116,7 @@ def _form_of(renter: Recipient) -> Form:
     return Form(
         {
             "language": [renter.language],
+            "grouping": [renter.grouping],
             "time_zone": [renter.time_zone],
             "quiet": ["on"] if quiet else [],
             "quiet_from": [f"{quiet.start:%H:%M}" if quiet else "22:00"],
