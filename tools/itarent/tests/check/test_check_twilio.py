@@ -1,11 +1,13 @@
 """`itarent check twilio` against a strict simulator: what is well, and each thing that people get wrong."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import uvicorn
@@ -13,15 +15,20 @@ from pydantic import SecretStr
 from rich.console import Console
 from typer.testing import CliRunner
 
+from common.events import Language, MessageStatus, MessageStatusReported
 from common.kafka import Publisher
 from common.topics import Topics
 from common.twilio_errors import advice_of, advice_without_answer
+from itarent.account import connected_to
+from itarent.check.probe import Probe, Stalled
 from itarent.check.report import Report, run
 from itarent.check.twilio import TwilioCheck, account_in_force, relevant_faults
 from itarent.cli import app
 from itarent.environment import SENDER, WEBHOOK
 from local_servers.ports import free_port
+from sender.contents import Contents
 from sender.outcomes import Accepted
+from sender.templates import Purpose, templates
 from sender.twilio import Request, Twilio
 from status_webhook.routes import Webhook
 from status_webhook.settings import Settings as WebhookSettings
@@ -106,6 +113,17 @@ async def test_a_fault_in_the_settings_is_told_before_anybody_is_asked(simulator
     assert "WHATSAPP_BUSINESS_ACCOUNT_ID" in says
     assert cure
     assert {state for name, state in checked.states().items() if name != "settings"} == {"skipped"}
+
+
+async def test_a_system_that_was_started_with_other_settings_has_to_be_started_again(
+    simulator: SimulatorClient,
+) -> None:
+    checked = await check(settings_for(simulator), changed=["WHATSAPP_API_TOKEN"])
+    assert checked.report.passed
+    state, says, cure = checked.said("settings")
+    assert state == "warning"
+    assert says.startswith("WHATSAPP_API_TOKEN: changed since the system was started")
+    assert cure == "Stop the system and start it again."
 
 
 async def test_settings_that_are_not_about_twilio_are_not_asked_for(simulator: SimulatorClient) -> None:
@@ -212,6 +230,53 @@ async def test_outside_the_window_a_template_is_asked_for() -> None:
         state, says, cure = (await check(settings_for(simulator))).said("message")
         assert (state, cure) == ("failed", advice.cure)
         assert says.endswith(advice.what)
+
+
+async def test_outside_the_window_the_test_message_goes_out_as_an_approved_template() -> None:
+    template = templates()[Purpose.TEST, Language.ENGLISH]
+    async with running_simulator(sandbox=False, number="+390236790001") as simulator:
+        settings = settings_for(simulator)
+        account = account_in_force({SENDER: settings})
+        assert account is not None
+        async with connected_to(account) as twilio:
+            sid = await Contents(twilio).create(template)
+        await simulator.judge_template(sid, "approved")
+        assert (await check(settings)).said("message") == ("ok", "the test message is delivered", "")
+        [_, message] = await simulator.messages()
+        assert message.content_sid == sid
+
+
+async def test_a_message_of_the_system_that_is_sent_again_as_a_template_is_waited_for(
+    kafka: str, topics: Topics
+) -> None:
+    message, asked = uuid4(), uuid4()
+
+    def report(attempt: int, status: MessageStatus, code: int | None = None) -> MessageStatusReported:
+        return MessageStatusReported(
+            message_id=message,
+            attempt=attempt,
+            status=status,
+            reported_by="sender",
+            reported_at=datetime.now(UTC),
+            error_code=code,
+            notification_ids=(asked,),
+        )
+
+    async with (
+        Publisher.connected(kafka, "tests") as publisher,
+        Probe.among(kafka, topics, PHONE, lambda _: None) as probe,
+    ):
+        await publisher.publish(
+            topics.message_statuses,
+            [report(1, MessageStatus.FAILED, 63016), report(2, MessageStatus.DELIVERED)],
+        )
+        assert (await probe.until_arrived(asked)).attempt == 2
+        await publisher.publish(
+            topics.message_statuses,
+            [report(3, MessageStatus.FAILED, 63016), report(4, MessageStatus.FAILED, 63040)],
+        )
+        with pytest.raises(Stalled, match=re.escape(advice_of(63040).what)):
+            await probe.until_arrived(asked)
 
 
 async def test_a_phone_that_blocks_us_is_told_as_an_opt_out(simulator: SimulatorClient) -> None:

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from api.phones import e164
+from common.settings import TwilioAccount
 from itarent import local
 from itarent.check import system as systems
 from itarent.check.probe import phone_of
@@ -67,10 +68,17 @@ def twilio(
             reached = phone
             if where and simulator:
                 reached = await stack.enter_async_context(phone_of(simulator, where.auth_token, phone))
-            check = TwilioCheck(account, faults, reached, where, _teller(console))
+            check = TwilioCheck(account, faults, reached, where, _teller(console), _changed_since(environments))
             return await run(check.steps(), console)
 
     _end(checked(), as_json=as_json)
+
+
+def _changed_since(environments: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The settings of the account that `.env` and the environment name otherwise than the system was told."""
+    told, here = environments.get(SENDER, {}), _set_here()
+    ours = (name.upper() for name in TwilioAccount.model_fields)
+    return [name for name in ours if here.get(name) and told.get(name) and here[name] != told[name]]
 
 
 def _sending(bootstrap_servers: str, namespace: str) -> tuple[Mapping[str, Mapping[str, str]], Where | None]:

@@ -59,6 +59,7 @@ GONE_WRONG: Final = frozenset(
 Told: TypeAlias = MessageStatusReported | NotificationSettled
 EventT = TypeVar("EventT", bound=Event)
 
+OUTSIDE_WINDOW: Final = 63016
 ARRIVED: Final = frozenset({MessageStatus.DELIVERED, MessageStatus.READ})
 
 
@@ -191,6 +192,7 @@ class Probe:
             Stalled: it has not in time, or never will.
         """
         last = "nothing"
+        outside: Stalled | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DELIVERED_WITHIN_S):
                 async for report in self.follower.reports_about(notification_id):
@@ -198,12 +200,15 @@ class Probe:
                         raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
                     if report.status in GONE_WRONG:
                         advice = advice_of(report.error_code)
-                        raise Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
+                        lost = Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
+                        if report.error_code != OUTSIDE_WINDOW or outside:
+                            raise lost
+                        outside = lost  # the sender sends it once more, as a template
                     if report.status in wanted:
                         return report
                     last = report.status
                     self.told(f"the message is {last}")
-        raise Stalled(
+        raise outside or Stalled(
             f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
             "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, assert_never
@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from common.events import MessageStatus
 from common.settings import SettingFault, TwilioAccount, faults_of
 from common.twilio_errors import Advice, advice_of, advice_without_answer
-from itarent.check.probe import ARRIVED, Probe, Stalled
+from itarent.check.probe import ARRIVED, OUTSIDE_WINDOW, Probe, Stalled
 from itarent.check.report import Finding, Step, described, failed, ok, skipped, warning
 from itarent.check.where import Where
 from itarent.environment import SENDER, WEBHOOK
+from sender.contents import Contents, standings_of
 from sender.outcomes import (
     Accepted,
     Delayed,
@@ -33,6 +34,7 @@ from sender.outcomes import (
 )
 from sender.settings import Settings as SenderSettings
 from sender.statuses import FAILURES
+from sender.templates import Purpose, templates
 from sender.twilio import Found, LookupFailed, Request, Twilio
 from status_webhook.form import Form
 from status_webhook.settings import Settings as WebhookSettings
@@ -46,6 +48,8 @@ TEXT: Final = (
 )
 
 Environments = Mapping[str, Mapping[str, str]]
+Ended = Outcome | Found | LookupFailed
+"""What became of a test message: it was not taken, it was and this is how it stands, or nobody can say how."""
 
 
 def relevant_faults(environments: Environments) -> list[SettingFault]:
@@ -79,6 +83,8 @@ class TwilioCheck:
     to: str | None
     where: Where | None
     told: Callable[[str], None]
+    changed: Sequence[str] = ()
+    """Settings that name something else by now than what the running system was started with."""
     within_s: float = ANSWER_WITHIN_S
 
     def steps(self) -> list[Step]:
@@ -94,6 +100,15 @@ class TwilioCheck:
         ]
 
     async def check_settings(self) -> list[Finding]:
+        return [*self._settings(), *self._changes()]
+
+    def _changes(self) -> list[Finding]:
+        says = (
+            f"{', '.join(self.changed)}: changed since the system was started, which goes on with what it was told then"
+        )
+        return [warning(says, "Stop the system and start it again.")] if self.changed else []
+
+    def _settings(self) -> list[Finding]:
         if self.faults or self.settings is None:
             return [failed(f"{', '.join(fault.names)}: {fault.problem}", fault.cure) for fault in self.faults] or [
                 failed("the settings cannot be read", "See .env.example.")
@@ -179,14 +194,21 @@ class TwilioCheck:
         if self.to is None:
             return [skipped("no phone is named that a test message could go to", "--to +39… , or WHATSAPP_TEST_NUMBER")]
         async with self._twilio() as twilio:
-            outcome = await twilio.create(Request(self.to, status_callback=None, body=TEXT))
-            if not isinstance(outcome, Accepted):
-                return [_failed(advice_of_outcome(outcome))]
-            self.told(f"Twilio has taken the test message: {outcome.status}")
-            try:
-                return [_of_message(await self._until_ended(twilio, outcome))]
-            except LookupFailed as failure:
-                return [_failed(advice_about(failure), "the message was taken, and its status cannot be asked for. ")]
+            ended = await self._sent(twilio, Request(self.to, status_callback=None, body=TEXT))
+            if _is_outside_window(ended) and (template := await _approved_template(twilio, self.to)):
+                self.told("more than 24 hours since this phone wrote to us: sent again as a template")
+                ended = await self._sent(twilio, template)
+        return [_of_ended(ended)]
+
+    async def _sent(self, twilio: Twilio, request: Request) -> Ended:
+        outcome = await twilio.create(request)
+        if not isinstance(outcome, Accepted):
+            return outcome
+        self.told(f"Twilio has taken the test message: {outcome.status}")
+        try:
+            return await self._until_ended(twilio, outcome)
+        except LookupFailed as failure:
+            return failure
 
     async def _until_ended(self, twilio: Twilio, accepted: Accepted) -> Found:
         """The message when it has arrived or failed, or as it is when the time is over."""
@@ -263,6 +285,32 @@ def advice_of_outcome(outcome: Outcome) -> Advice:
 
 def _failed(advice: Advice, before: str = "") -> Finding:
     return failed(f"{before}{advice.what}", advice.cure)
+
+
+async def _approved_template(twilio: Twilio, to: str) -> Request | None:
+    """The test message as the first of its templates that Meta has approved; None where there is none."""
+    try:
+        standings = standings_of(templates(), await Contents(twilio).all())
+    except LookupFailed:
+        return None
+    for (purpose, language), template in templates().items():
+        if purpose is Purpose.TEST and (sid := standings.content_sid(purpose, language)):
+            return Request(to, status_callback=None, content_sid=sid, content_variables=template.samples)
+    return None
+
+
+def _is_outside_window(ended: Ended) -> bool:
+    return isinstance(ended, OutsideWindow) or (isinstance(ended, Found) and ended.error_code == OUTSIDE_WINDOW)
+
+
+def _of_ended(ended: Ended) -> Finding:
+    match ended:
+        case Found():
+            return _of_message(ended)
+        case LookupFailed():
+            return _failed(advice_about(ended), "the message was taken, and its status cannot be asked for. ")
+        case _:
+            return _failed(advice_of_outcome(ended))
 
 
 def _of_message(found: Found) -> Finding:
