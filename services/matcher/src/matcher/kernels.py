@@ -303,10 +303,6 @@ def _flagged_columns(
     return flags
 
 
-_FLAGS_OF_PLACE: Final = (0, 1, 0, MEASURED_BIT)
-"""By verdict."""
-
-
 @njit(cache=True)
 def _keep_fitting(
     held: Held,
@@ -332,9 +328,12 @@ def _keep_fitting(
         looked_at = len(columns) if seldom[slot] else often
         flags = _flagged_columns(slot, wishes, columns, looked_at, tables, starts)
         if flags >= 0:
+            if verdict == FLAGGED:
+                flags |= 1
+            elif verdict == OPEN:
+                flags |= MEASURED_BIT
             seen[numbers[slot]] = True
-            slots[kept], numbers_found[kept] = slot, numbers[slot]
-            flags_found[kept] = flags | _FLAGS_OF_PLACE[verdict]
+            slots[kept], numbers_found[kept], flags_found[kept] = slot, numbers[slot], flags
             kept += 1
     return kept
 
