@@ -147,14 +147,16 @@ async def test_a_messages_story_is_told_to_its_reader_and_in_the_terminal(system
     assert "join" in story["statuses"][0]["error"]
     assert all(step["at"] for step in story["statuses"])
 
-    exit_status, printed = await _itarent(system, "message", message["message_id"], "--json")
+    exit_status, printed = await _itarent(system, "ledger", "show", message["message_id"], "--json")
     told = orjson.loads(printed)
     assert (exit_status, told["kind"], told["status"]) == (0, "code", "delivered")
-    assert [step["what"] for step in told["steps"]][:2] == ["waiting", "calling Twilio"]
+    said = [line["said"] for line in told["lines"]]
+    assert said[:2] == ["The user asked for it (code).", "Twilio is called, as free text."]
+    assert said[-1] == "It is on the phone (delivered)."
     assert person.phone not in printed
     reference = message["message_id"].replace("-", "")[:10].upper()
     by_reference, by_sid, nothing = await asyncio.gather(
-        *(_itarent(system, "message", name) for name in (reference, story["message_sid"], "nothing-like-it"))
+        *(_itarent(system, "ledger", "show", name) for name in (reference, story["message_sid"], "nothing-like-it"))
     )
     assert message["message_id"] in by_reference[1]
     assert "63015" in by_sid[1]

@@ -21,7 +21,7 @@ from common.topics import Topics
 from itarent.ledger.lost import Lost, letters_about
 from itarent.ledger.shown import show as show_story
 from itarent.ledger.story import Ledger, MessageStory, Story
-from itarent.ledger.telling import headline_of, moment
+from itarent.ledger.telling import headline_of, lines_of, moment
 from itarent.local import BootstrapServers, postgres, running
 from itarent.printable import printable
 from sender.orders import ALL, CHANNELS, Carried, Done, Impossible, Order, Orders
@@ -310,9 +310,11 @@ def _lost(name: str, story: Story | None, bootstrap_servers: str, namespace: str
 
 
 def _as_json(story: Story | None, lost: list[Lost], now: dt.datetime) -> dict[str, Any]:
-    said = headline_of(story, now) if isinstance(story, MessageStory) else None
-    letters = [each.letter for each in lost]
-    return {**({"headline": said} if said else {}), **(asdict(story) if story else {}), "dead_letters": letters}
+    told: dict[str, Any] = {}
+    if isinstance(story, MessageStory):
+        lines = [{"at": each.at, "call": each.attempt, "by": each.by, "said": each.said} for each in lines_of(story)]
+        told = {"headline": headline_of(story, now), "lines": lines}
+    return {**told, **(asdict(story) if story else {}), "dead_letters": [each.letter for each in lost]}
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
