@@ -26,6 +26,7 @@ from common.search import Criterion
 from sender.answers import answer_text, code_text
 from sender.digest import LONGEST, digest_text, money, plain, ranked, template_variables, utf16_length
 from sender.fold import fold
+from sender.templates import Purpose, templates, value_fault
 from sender.wording import WORDINGS
 from testkit.factories import FLAT_ID, NOW, make_listing, make_notification, monthly
 
@@ -160,6 +161,25 @@ def test_a_digest_is_never_too_long_and_counts_everything(
     if text.grouped:
         assert f"{len(waiting)}" in text.body.splitlines()[-1]
         assert f"{len(text.grouped)}" in text.body.splitlines()[-1]
+
+
+@given(st.sampled_from(Language), st.lists(hostile, min_size=1, max_size=40))
+def test_what_fills_a_template_is_never_empty_of_several_lines_or_too_long(
+    language: Language, names: list[str]
+) -> None:
+    waiting = [
+        make_notification(
+            notification_id=uuid4(),
+            flat_id=uuid4(),
+            card=card_of(make_listing(listing_id=f"casa.it:{number}")),
+            searches=(MatchedSearch(subscription_id=uuid4(), revision=1, name=name or "x"),),
+        )
+        for number, name in enumerate(names)
+    ]
+    declared = templates()[Purpose.DIGEST, language].variables
+    filled = template_variables(ranked(fold(waiting, frozenset()).entries), language, LINK)
+    assert set(filled) == set(declared)
+    assert [value_fault(declared[name], value) for name, value in filled.items()] == [None] * len(filled)
 
 
 @given(hostile)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import dropwhile
 from typing import Final
 
 from common.text import fold
@@ -72,6 +73,15 @@ _WRITTEN_OUT: Final = {
 _BESIDE_NUMBERS: Final = frozenset(fold("il lo la e n nr num numero annuncio the and number listing и номер").split())
 """What may stand beside a number that is all of a message: `il 2`, `n. 3`, `1 e 2`."""
 
+_POLITE: Final = frozenset(
+    fold("""
+        ciao salve ok va bene per favore cortesia piacere grazie scusa scusi vorrei voglio
+        hi hello okay please thanks thank you sorry
+        привет здравствуйте хорошо пожалуйста спасибо хочу
+    """).split()
+)
+"""What people write before a command: `per favore, basta`."""
+
 _DAY: Final = dt.timedelta(days=1)
 LONGEST_PAUSE: Final = 90 * _DAY
 _UNITS: Final = {
@@ -88,7 +98,7 @@ _UNITS: Final = {
 
 def order_of(text: str) -> Order | None:
     """What a short message asks for, by the command that it begins with or by nothing but numbers; else None."""
-    words = _words(text)
+    words = list(dropwhile(_POLITE.__contains__, _words(text)))
     if not words or len(words) > MOST_WORDS_WITH_NUMBERS:
         return None
     others = [word for word in words if word not in _BESIDE_NUMBERS and not _number(word)]
