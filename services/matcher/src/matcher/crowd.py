@@ -88,10 +88,11 @@ def crowd(told: Told, register: Register) -> Users:
     verdicts = verdicts[order]
     if told.reason is not Reason.WITHDRAWN and len(starts):
         asked = np.logical_or.reduceat(verdicts & 1, starts)
-        lengths = np.diff(starts, append=len(order))
-        kept = np.repeat(asked, lengths)
-        order, verdicts = order[kept], verdicts[kept]
-        starts = np.cumsum(lengths[asked]) - lengths[asked]
+        if not asked.all():
+            lengths = np.diff(starts, append=len(order))
+            kept = np.repeat(asked, lengths)
+            order, verdicts = order[kept], verdicts[kept]
+            starts = np.cumsum(lengths[asked]) - lengths[asked]
     numbers = numbers[order]
     return Users(numbers, verdicts, starts, _heard(told, numbers, verdicts, starts, register))
 

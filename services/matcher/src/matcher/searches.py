@@ -26,7 +26,9 @@ searches_held = Gauge("itarent_matcher_searches", "Active searches that listings
 LOAD_RECORDS = 500
 """Read at once: applying them holds up everything else for about 20 ms."""
 
-SAVED_EVERY_S: Final = 600.0
+SAVED_EVERY_S: Final = 3600.0
+"""What came since is read from Kafka in seconds, and a million searches stand still for two while they are written."""
+
 PROVEN_WITHIN_S: Final = 10.0
 
 CAUGHT_UP_WITHIN_S = 30.0
