@@ -378,11 +378,13 @@ WHERE disposition = 'waiting' AND asked_for AND reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
 _WAITS_IN = """
+-- By way of the few digests that are open: a user may have been told of thousands of flats.
 SELECT DISTINCT ON (asked.notification_id) asked.notification_id, known.message_id
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS asked(notification_id, user_id, flat_id, listing_id)
-    JOIN notifications AS known ON known.user_id = asked.user_id
+    JOIN messages ON messages.user_id = asked.user_id AND stage = 'waiting' AND kind = 'digest'
+    JOIN notifications AS known ON known.message_id = messages.message_id
     AND (known.flat_id = asked.flat_id OR known.listing_id = asked.listing_id)
-WHERE known.disposition = 'waiting' AND known.message_id IS NOT NULL
+WHERE known.disposition = 'waiting'
 ORDER BY asked.notification_id, known.position
 """
 
@@ -401,6 +403,16 @@ ORDER BY message_id FOR UPDATE
 """
 
 _END_DECLINED = """
+UPDATE notifications
+SET disposition = 'suppressed', detail = $4, settled_at = clock_timestamp(), event = NULL
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS declined(user_id, flat_id, listing_id)
+    JOIN messages ON messages.user_id = declined.user_id AND stage = 'waiting' AND kind = 'digest'
+WHERE notifications.message_id = messages.message_id AND disposition = 'waiting'
+    AND (notifications.flat_id = declined.flat_id OR notifications.listing_id = declined.listing_id)
+RETURNING notifications.user_id, notification_id, settled_at
+"""
+
+_DECLINED = """
 UPDATE notifications
 SET disposition = 'suppressed', detail = $4, settled_at = clock_timestamp(), event = NULL
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS declined(user_id, flat_id, listing_id)
