@@ -18,8 +18,11 @@ from common.twilio_errors import Meaning
 from itarent.cli import app
 from itarent.ledger import words
 from sender.budget import Budget
-from sender.intake import Requested
+from sender.fold import TOO_LATE
+from sender.intake import DECLINED, Requested
+from sender.orders import CANCELLED, NOT_SENT
 from sender.outcomes import Cause
+from sender.plan import ERASED, HELD
 from sender.reports import Source, reported_status
 from sender.templates import MAY_STILL_COME, Approval
 from testkit.factories import make_listing, make_notification
@@ -172,13 +175,23 @@ async def test_held_back_by_quiet_hours(sender: Sender, operator: Operator) -> N
     has(
         await operator.told(sender, event),
         "It waits to be sent. The user's quiet hours hold it back.",
-        "What is not sent by",
+        "Flats that are too old to be useful by then expire",
         "It waits until",
         "waits to be told",
     )
     user = await operator.ledger("show", str(anna.user_id))
     has(user.output, "The user wants messages, and the phone is proven.", f"Quiet hours: {quiet.start:%H:%M} to")
     assert "It waits to be sent. The user's quiet hours hold it back." in user.output
+
+
+async def test_held_back_by_the_users_own_pause(sender: Sender, operator: Operator) -> None:
+    anna, event = await known(sender, paused_until=datetime.now(UTC) + timedelta(days=2))
+    has(
+        await operator.told(sender, event),
+        "It waits to be sent. The user has paused messages (PAUSA, or in the settings).",
+        "It waits until",
+    )
+    has((await operator.ledger("show", str(anna.user_id))).output, "The user has paused messages until")
 
 
 async def test_held_back_by_the_interval(sender: Sender, operator: Operator) -> None:
@@ -395,6 +408,9 @@ def test_every_reason_that_a_rule_gives_has_a_sentence() -> None:
     for approval in MAY_STILL_COME - {Approval.UNKNOWN}:
         assert words.WAITS[f"template_{approval}"]
         assert words.ENDS[f"template_{approval}"]
+    for reason in (DECLINED, ERASED, TOO_LATE, CANCELLED, NOT_SENT):
+        assert words.ENDS[reason]
+    assert words.WAITS[HELD]
     for meaning in Meaning:
         assert not words.ends(meaning).startswith(meaning.replace("_", " ").capitalize()), meaning
     assert words.ends("something_new") == words.waits("something_new") == "Something new."

@@ -80,6 +80,8 @@ def _standing(story: UserStory, now: dt.datetime) -> list[str]:
         said.append("The user has no proven phone: nothing goes out.")
     else:
         said.append("The user wants messages, and the phone is proven.")
+    if story.paused_until and story.paused_until > now:
+        said.append(f"The user has paused messages until {moment(story.paused_until)}.")
     if story.held_at:
         said.append(f"An operator has paused sending to the user since {moment(story.held_at)}.")
     if story.opted_out_at:

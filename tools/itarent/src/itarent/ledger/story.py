@@ -91,7 +91,7 @@ class Held:
     """Why a message that waited for its first time did so, as far as the user's settings of now tell."""
 
     until: dt.datetime
-    reason: str  # quiet_hours or interval
+    reason: str  # paused, quiet_hours or interval
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class UserStory:
     known: bool
     verified: bool
     stopped: bool
+    paused_until: dt.datetime | None
     language: str | None
     quiet_hours: str | None
     interval_seconds: int | None
@@ -241,6 +242,8 @@ class Ledger:
             return None
         known = await self._connection.fetchval(_RECIPIENT, row["user_id"])
         recipient = Recipient.model_validate_json(known) if known else None
+        if recipient and recipient.paused_until and row["opened_at"] < recipient.paused_until:
+            return Held(recipient.paused_until, "paused")
         if recipient and (until := quiet_until(recipient.quiet_hours, recipient.time_zone, row["opened_at"])):
             return Held(until, "quiet_hours")
         if recipient and recipient.paused_until and row["opened_at"] < recipient.paused_until:
@@ -275,6 +278,7 @@ class Ledger:
             known=recipient is not None,
             verified=bool(recipient and recipient.phone and recipient.verified),
             stopped=bool(recipient and recipient.stopped),
+            paused_until=recipient.paused_until if recipient else None,
             language=recipient.language if recipient else None,
             quiet_hours=f"{quiet.start:%H:%M} to {quiet.end:%H:%M}" if quiet else None,
             interval_seconds=recipient.interval_seconds if recipient else None,

@@ -207,7 +207,10 @@ def _waits(story: MessageStory, now: dt.datetime) -> list[str]:
         said.append(f"It is looked at again at {moment(story.due_at)}.")
     elif not story.paused and (last := _last_pause(story)):
         said.append(f"It is due. {_happened(last)}")
-    said.append(f"What is not sent by {moment(story.latest_at)} expires.")
+    if story.kind == "digest":
+        said.append("Flats that are too old to be useful by then expire, each by itself.")
+    else:
+        said.append(f"What is not sent by {moment(story.latest_at)} expires.")
     return said
 
 
