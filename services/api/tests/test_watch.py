@@ -1,11 +1,12 @@
 """The watch page: for operators only, live in a real browser, without phones and texts."""
 
 import json
+import re
 from uuid import uuid4
 
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
-from common.events import ListingPublished, MatchedSearch, MessageStatus
+from common.events import DirectPurpose, ListingPublished, MatchedSearch, MessageStatus
 from common.kafka import Publisher
 from common.search import Criterion
 from testkit.factories import make_listing, make_notification
@@ -29,6 +30,13 @@ async def test_the_page_and_its_events_are_for_operators(api: Api) -> None:
     assert OPERATOR_KEY not in cookie
     assert (await http.get("/watch")).status_code == 200
     assert (await http.get(f"/watch/messages/{uuid4()}")).status_code == 404
+
+
+async def test_the_page_has_words_for_every_message_that_somebody_asks_for(api: Api) -> None:
+    script = (await api.http.get("/static/watch.js")).text
+    purposes = re.search(r"const PURPOSES = \{(.*?)\};", script, re.DOTALL)
+    assert purposes
+    assert set(re.findall(r"(\w+): \"", purposes[1])) == set(DirectPurpose)
 
 
 async def test_a_listing_is_seen_on_its_way_and_a_message_tells_its_story(

@@ -13,7 +13,9 @@ const MOODS = {
 };
 const PURPOSES = {
   code: "Code to a phone", test: "Test message", linked: "Phone proven",
-  stopped: "STOP confirmed", started: "START confirmed",
+  stopped: "STOP confirmed", started: "START confirmed", paused: "Pause confirmed", pace: "Pace confirmed",
+  details: "Details of a flat", why: "Why a flat was told", saved: "Flat kept", declined: "Flat declined",
+  which: "Which flat is meant?", nothing_told: "No flat was told yet", help: "What can be written",
 };
 const REASONS = { new: "new", price_drop: "price drop", withdrawn: "withdrawn", returned: "returned" };
 const RENT_UNITS = { month: "", square_metre_month: " / m²", year: " / year" };
@@ -70,8 +72,8 @@ function setText(parent, className, text) {
 }
 
 function progressRow({ service, topic, handled, lag }) {
-  return make("tr", "", make("td", "", service), make("td", "", topic), make("td", "number", count.format(handled)),
-    make("td", "number", lag ? chip(count.format(lag), "busy") : "0"));
+  return make("tr", "", make("td", "", service), make("td", "", topic), make("td", "amount", count.format(handled)),
+    make("td", "amount", lag ? chip(count.format(lag), "busy") : "0"));
 }
 
 // --- what is newest ---
