@@ -63,9 +63,15 @@ def box_of(place: InCircle | InPolygon) -> Box:
     match place:
         case InCircle():
             return _box_of_circle(place)
-        case InPolygon():
-            west, south, east, north = place.shape.bounds
-            return Box(south - ROUNDING, west - ROUNDING, north + ROUNDING, east + ROUNDING)
+        case InPolygon(ring=ring):
+            latitudes = [corner.latitude for corner in ring]
+            longitudes = [corner.longitude for corner in ring]
+            return Box(
+                min(latitudes) - ROUNDING,
+                min(longitudes) - ROUNDING,
+                max(latitudes) + ROUNDING,
+                max(longitudes) + ROUNDING,
+            )
 
 
 def _box_of_circle(circle: InCircle) -> Box:
