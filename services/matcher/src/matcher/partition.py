@@ -167,23 +167,24 @@ class Partition:
             answer,
             before,
         )
-        if (answer.flags[before : found.count] >= OPEN_BIT).any():
-            found.count = self._settle(question, answer, before, found.count)
+        opened = before + np.flatnonzero(answer.flags[before : found.count] & OPEN_BIT)
+        if len(opened):
+            found.count = self._settle(opened, question, answer, before, found.count)
 
-    def _settle(self, question: Question, answer: Answer, first: int, end: int) -> int:
-        """Ask the rules about the open ones, and close up where they refuse; how many are left."""
-        kept = first
-        for place in range(first, end):
+    def _settle(self, opened: NDArray[np.intp], question: Question, answer: Answer, first: int, end: int) -> int:
+        """Ask the rules about the open ones, and close up over those that they refuse; how many are left."""
+        keep = np.ones(end - first, np.bool_)
+        for place in opened.tolist():
             flags = int(answer.flags[place])
-            if flags & OPEN_BIT:
-                settled = self._judged(int(answer.slots[place]), question, at_an_edge=bool(flags & MEASURED_BIT))
-                if settled is None:
-                    answer.seen[answer.numbers[place]] = False
-                    continue
-                flags = flags & ~(OPEN_BIT | MEASURED_BIT) | settled
-            answer.slots[kept], answer.numbers[kept] = answer.slots[place], answer.numbers[place]
-            answer.flags[kept] = flags
-            kept += 1
+            settled = self._judged(int(answer.slots[place]), question, at_an_edge=bool(flags & MEASURED_BIT))
+            if settled is None:
+                keep[place - first] = False
+                answer.seen[answer.numbers[place]] = False
+            else:
+                answer.flags[place] = flags & ~(OPEN_BIT | MEASURED_BIT) | settled
+        kept = first + int(keep.sum())
+        for column in (answer.slots, answer.numbers, answer.flags):
+            column[first:kept] = column[first:end][keep]
         return kept
 
     def _judged(self, slot: int, question: Question, *, at_an_edge: bool) -> int | None:
