@@ -13,6 +13,7 @@ import pickle
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -26,6 +27,8 @@ from matcher.table import Table
 from matcher.verdicts import BOUNDED, Bounds
 
 FORMAT: Final = b"itarent searches 1\n"
+
+OURS: Final = ("common", "matcher")
 
 OLDEST: Final = dt.timedelta(days=7)
 """An older one is ignored: Kafka may have forgotten by then that a search was deleted (its topic's compaction lag)."""
@@ -170,7 +173,7 @@ def _unpickled(parts: Sequence[bytearray]) -> Table:
 def _version() -> str:
     """Of everything that has a say in what a pickled table is: our own code, and that of others in it."""
     digest = hashlib.blake2b(digest_size=16)
-    for package in ("common", "matcher"):
+    for package in OURS:
         for source in sorted(_sources(package)):
             digest.update(source)
     others = [f"{name} {version(name)}" for name in ("numpy", "pydantic", "shapely")]
@@ -181,12 +184,21 @@ def _sources(package: str) -> Iterator[bytes]:
     return (file.read_bytes() for file in files(package).iterdir() if file.name.endswith(".py"))
 
 
-_NAMED: Final[dict[str, Rule[Any, Any] | Bounds]] = {
+def _members(of: type[Enum]) -> Iterator[Enum]:
+    """Those of every enumeration of ours. Some Pythons 3.11 pickle a member as a call of `getattr`."""
+    for each in of.__subclasses__():
+        if each.__module__.partition(".")[0] in OURS:
+            yield from each
+        yield from _members(each)
+
+
+_NAMED: Final[dict[str, Rule[Any, Any] | Bounds | Enum]] = {
+    **{f"{type(each).__module__}.{type(each).__qualname__}.{each.name}": each for each in _members(Enum)},
     **{rule.criterion.value: rule for rule in RULES},
     **{f"bounds of {criterion}": bounds for criterion, (bounds, _) in BOUNDED.items()},
 }
 _NAMES: Final = {id(named): name for name, named in _NAMED.items()}
-"""What is code and not data: it is named, and found again under its name."""
+"""What is code and no data, or exists once: it is named, and found again under its name."""
 
 
 class _Pickler(pickle.Pickler):
@@ -199,7 +211,7 @@ class _Unpickler(pickle.Unpickler):
         return _NAMED[name]
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - pickle's own signature
-        if module.partition(".")[0] in {"common", "matcher"} or (module, name) in _OF_OTHERS:
+        if module.partition(".")[0] in OURS or (module, name) in _OF_OTHERS:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a snapshot")
 
