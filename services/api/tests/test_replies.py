@@ -198,6 +198,7 @@ async def test_fewer_and_more_go_through_the_paces_and_anything_else_is_answered
     assert (await told.recipient()).interval_seconds == 86_400
     assert (await told.answer("больше")).interval_seconds == 28_800
     assert [each.purpose for each in await told.writes("È ancora libero?", received_at=NOW)] == [DirectPurpose.HELP]
+    assert await told.writes("join quiet-harbour", received_at=NOW + dt.timedelta(hours=30)) == []
     assert await told.writes("Pronto?", received_at=NOW + dt.timedelta(hours=23)) == []
     assert (await told.answer("AIUTO", received_at=NOW + dt.timedelta(hours=23))).purpose is DirectPurpose.HELP
     later = NOW + dt.timedelta(hours=24)
