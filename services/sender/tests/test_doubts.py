@@ -165,10 +165,10 @@ async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_i
 async def test_a_chat_that_is_too_long_to_be_gone_through_proves_nothing(sender: Sender) -> None:
     event, message = await in_doubt(sender, FaultKind.RESET_TAKEN)
     to = await sender.pool.fetchval("SELECT recipient FROM attempts")
-    async with sender.twilio() as twilio:
-        await asyncio.gather(
-            *(twilio.create(Request(to, None, body=f"to the same phone {n}")) for n in range(MOST_LOOKED_AT))
-        )
+    async with sender.but(timeout_s=30).twilio() as twilio:
+        texts = [Request(to, None, body=f"to the same phone {n}") for n in range(MOST_LOOKED_AT)]
+        outcomes = await asyncio.gather(*map(twilio.create, texts))
+    assert {type(outcome) for outcome in outcomes} == {Accepted}
     await sender.pool.execute(LOOK_NOW)
     async with sender.dispatching():
         await sender.until(event, stage="parked", detail="too_many_messages", attempt=1)
