@@ -25,7 +25,7 @@ def until_stopped(command: Coroutine[Any, Any, None], console: Console) -> None:
         with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
             asyncio.run(_cancelled_by_signals(command))
     except REFUSALS as refusal:
-        console.print(str(refusal), style="red", markup=False, highlight=False)
+        console.print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
