@@ -458,6 +458,48 @@ def test_tables_of_places_say_what_the_rule_says_and_leave_shapes_open(policy: U
             assert [wishes.judge(number, at) for number in numbers] == [wish.judge(at) for wish in half]
 
 
+def test_zones_are_told_apart_as_the_rule_tells_them() -> None:
+    """Whatever words they share, as parts joined by dashes, with accents, and of nothing but signs."""
+    wanted = (
+        "Centro",
+        "Centro Storico",
+        "Monte Mario - Trionfale",
+        "Trionfale/Balduina",
+        "San Donà",
+        "Porta",
+        "Mario",
+        "-",
+    )
+    said = (
+        *wanted,
+        "Monte Mario",
+        "Storico Centro",
+        "centro storico \N{EN DASH} duomo",
+        "san dona",
+        "Porta Romana",
+        "mario",
+        "?",
+        " ",
+        "",
+        None,
+    )
+    wishes = PlaceWishes()
+    parts = [InComune(code=code, zones=(zone,)) for code in (MILANO, "058091") for zone in wanted]
+    places: list[tuple[Any, ...]] = [
+        *((part,) for part in parts),
+        (InComune(code=MILANO),),
+        (InProvince(code="RM"),),
+        tuple(parts[::3]),
+    ]
+    for half in (places[: len(places) // 2], places):
+        filed = [PlaceWish.of(each, UnknownPolicy.FLAG) for each in half]
+        numbers = [wishes.number(wish) for wish in filed]
+        for zone in said:
+            for comune, province in ((MILANO, "MI"), ("058091", None), (None, "RM")):
+                at = Whereabouts(comune, province, zone, None)
+                assert wishes.known(names_of(at)).table[numbers].tolist() == [wish.judge(at) for wish in filed]
+
+
 def _left_open(wish: PlaceWish, at: Whereabouts) -> int:
     certain = PlaceWish(
         tuple(part for part in wish.parts if not hasattr(part, "centre") and not hasattr(part, "ring")),

@@ -226,6 +226,11 @@ def in_zones(zone: str, wanted: Iterable[str]) -> bool:
     return any(contains_phrase(folded, part) for each in wanted for part in _zone_parts(each))
 
 
+def zone_beginnings(wanted: str) -> frozenset[str]:
+    """The words with which the parts of a wanted zone begin: a zone in which none of them stands does not fit."""
+    return frozenset(part.partition(" ")[0] for part in _zone_parts(wanted))
+
+
 @lru_cache(maxsize=16_384)
 def _zone_parts(zone: str) -> tuple[Folded, ...]:
     spaced = zone.replace("\u2013", "-").replace("/", " - ").replace(",", " - ")

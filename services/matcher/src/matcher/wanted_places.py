@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from common.explain import decide
 from common.listing import Position
-from common.rules import RULES, Finding, Whereabouts
+from common.rules import RULES, Finding, Whereabouts, zone_beginnings
 from common.search import Criterion, InCircle, InComune, InPolygon, InProvince, Place, UnknownPolicy
+from common.text import fold_phrase
 from matcher import kernels
 from matcher.kernels import CIRCLE, FAIL, FLAGGED, NAMED, OPEN, POLYGON, Places, Verdicts, judge_names
 from matcher.places import filed_under
@@ -113,7 +114,12 @@ class PlaceWishes:
         self._rings = Column(np.int32)
         self._rings.append(0)
         self._corners = Column(np.float64, 2)
-        self._names: dict[Place, int] = {}
+        self._names: list[Place] = []
+        self._name_numbers: dict[Place, int] = {}
+        self._beginning: dict[str, list[int]] = {}
+        """Numbers of names by the words with which their zones begin."""
+        self._elsewhere: dict[tuple[str | None, str | None, bool], Verdicts] = {}
+        """By comune, province and whether a zone is said: the findings on names of zones that have no word of it."""
         self._numbers: dict[PlaceWish, int] = {}
         self._known: dict[Names, Known] = {}
         self._columns: Places | None = None
@@ -157,7 +163,7 @@ class PlaceWishes:
     def taken_from(self, other: "PlaceWishes", number: int) -> int:
         """The number here of a wish of another partition, which is not here yet."""
         of = other.columns
-        names = list(other._names)  # noqa: SLF001 - of the same class
+        names = other._names  # noqa: SLF001 - of the same class
         parts = range(of.starts[number], of.starts[number + 1])
         return self._add(
             [self._copied(of, names, of.kinds[part], of.shapes[part]) for part in parts], of.unknown[number]
@@ -180,7 +186,17 @@ class PlaceWishes:
             case InPolygon(ring=ring):
                 return self._polygon([(corner.latitude, corner.longitude) for corner in ring])
             case _:
-                return NAMED, self._names.setdefault(part, len(self._names))
+                return NAMED, self._name(part)
+
+    def _name(self, part: Place) -> int:
+        number = self._name_numbers.get(part)
+        if number is None:
+            number = self._name_numbers[part] = len(self._names)
+            self._names.append(part)
+            for zone in part.zones if isinstance(part, InComune) else ():
+                for word in zone_beginnings(zone):
+                    self._beginning.setdefault(word, []).append(number)
+        return number
 
     def _copied(self, of: Places, names: Sequence[Place], kind: int, shape: int) -> tuple[int, int]:
         match kind:
@@ -207,6 +223,7 @@ class PlaceWishes:
         if known is None or len(known.table) < len(self):
             if len(self._known) >= MOST_REMEMBERED:
                 self._known.clear()
+                self._elsewhere.clear()
             known = self._known[names] = self._learned(names, known or _NOTHING)
         return known
 
@@ -214,9 +231,7 @@ class PlaceWishes:
         """What is known, and what can be said of the wishes that came since."""
         comune, province, zone, located = names
         at = Whereabouts(comune, province, zone, position=None)
-        new = list(self._names)[len(known.findings) :]
-        judged = np.fromiter((_FINDINGS[_RULE.judge((part,), at)] for part in new), np.uint8, len(new))
-        findings = np.concatenate([known.findings, judged])
+        findings = np.concatenate([known.findings, self._findings(at, len(known.findings))])
         more = np.empty(len(self) - len(known.table), np.uint8)
         judge_names(len(known.table), self.columns, findings, located, more)
         return Known(
@@ -226,12 +241,30 @@ class PlaceWishes:
             flags=known.flags or bool(((more == FLAGGED) | (more == OPEN)).any()),
         )
 
+    def _findings(self, at: Whereabouts, first: int) -> Verdicts:
+        """On names from the number `first` on. Few zones have a word of the listing's: of these the rule is asked."""
+        findings = self._findings_elsewhere(at)[first:].copy()
+        for word in set(fold_phrase(at.zone or "").split()):
+            for number in self._beginning.get(word, ()):
+                if number >= first:
+                    findings[number - first] = _FINDINGS[_RULE.judge((self._names[number],), at)]
+        return findings
+
+    def _findings_elsewhere(self, at: Whereabouts) -> Verdicts:
+        """As if the listing's zone, if it says one, had no word of any other."""
+        key = at.comune, at.province, bool(at.zone)
+        known = self._elsewhere.get(key, _NOTHING.findings)
+        if len(known) < len(self._names):
+            elsewhere = at._replace(zone=WORDLESS if at.zone else None)
+            more = [_FINDINGS[_RULE.judge((part,), elsewhere)] for part in self._names[len(known) :]]
+            known = self._elsewhere[key] = np.concatenate([known, np.array(more, np.uint8)])
+        return known
+
     def judge(self, number: int, at: Whereabouts) -> int:
         """The rule's verdict on a wish."""
         of = self.columns
-        names = list(self._names)
         parts = tuple(
-            _place(of, names, of.kinds[part], of.shapes[part])
+            _place(of, self._names, of.kinds[part], of.shapes[part])
             for part in range(of.starts[number], of.starts[number + 1])
         )
         finding = _RULE.judge(parts, at)
@@ -252,5 +285,8 @@ def _place(of: Places, names: Sequence[Place], kind: int, shape: int) -> Place:
         case _:
             return names[shape]
 
+
+WORDLESS: Final = "?"
+"""A zone."""
 
 MOST_REMEMBERED: Final = 1024
