@@ -192,6 +192,12 @@ async def test_a_matcher_that_starts_again_reads_what_came_since(
     assert await held_ids(kafka, topics, snapshots) == {1, 2, 3, 4, 99}
 
 
+async def test_a_matcher_that_has_no_searches_starts_again(kafka: str, topics: Topics, tmp_path: Path) -> None:
+    snapshots = snapshots_in(tmp_path)
+    for _ in range(2):
+        assert await held_ids(kafka, topics, snapshots) == set()
+
+
 async def delete(kafka: str, topic: Topic) -> None:
     """Delete a topic, and wait until the broker has: until then it takes records into the old one, and drops them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)

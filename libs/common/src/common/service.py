@@ -25,6 +25,13 @@ VERSION: Final = importlib.metadata.version("itarent-common")
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+class NobodySaidSoError(Exception):
+    """The service was cancelled, and not by a signal: something that it called lost count of its own cancellations."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a service until it is told to stop (SIGINT, SIGTERM), also while it is still starting."""
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
@@ -32,10 +39,20 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _until_told_to_stop(main: Coroutine[Any, Any, None]) -> None:
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
+    loop, task, told = asyncio.get_running_loop(), asyncio.ensure_future(main), asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        task.cancel()
+
     for each in STOPPING:
-        loop.add_signal_handler(each, task.cancel)
-    await task
+        loop.add_signal_handler(each, stop)
+    try:
+        await task
+    except asyncio.CancelledError as error:
+        if told.is_set():
+            raise
+        raise NobodySaidSoError from error
 
 
 async def serve(app: ASGIApp, host: str, port: int, *, proxies: str = "127.0.0.1") -> None:

@@ -179,14 +179,16 @@ class Searches:
             raise UnusableError("its topic had another number of partitions")
         if any(mark.offset > ends[partition] for partition, mark in zip(self._partitions, marks, strict=True)):
             raise UnusableError("its topic was made anew")
+        known = [(partition, mark) for partition, mark in zip(self._partitions, marks, strict=True) if mark.offset]
+        if not known:
+            return  # and no consumer is started: one that is stopped before it did anything cancels whoever stops it
         async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="matcher-snapshot") as witness:
-            for partition, mark in zip(self._partitions, marks, strict=True):
-                if mark.offset:
-                    witness.assign([partition])
-                    witness.seek(partition, mark.offset - 1)
-                    record = await asyncio.wait_for(witness.getone(partition), PROVEN_WITHIN_S)
-                    if Mark(record.offset + 1, record.timestamp) != mark:
-                        raise UnusableError("its topic holds other records")
+            for partition, mark in known:
+                witness.assign([partition])
+                witness.seek(partition, mark.offset - 1)
+                record = await asyncio.wait_for(witness.getone(partition), PROVEN_WITHIN_S)
+                if Mark(record.offset + 1, record.timestamp) != mark:
+                    raise UnusableError("its topic holds other records")
 
     async def _save_again_and_again(self, snapshots: Snapshots) -> None:
         saved: list[Mark] = []
