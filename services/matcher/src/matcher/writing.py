@@ -177,6 +177,14 @@ def _put_searches(
 
 
 @njit(cache=True)
+def _close(batches: Batches, batch: int, begin: int, end: int, count: int, partition: int) -> int:
+    """Write down what is in a batch; the number of the next one."""
+    batches.starts[batch], batches.ends[batch] = begin, end
+    batches.counts[batch], batches.partitions[batch] = count, partition
+    return batch + 1
+
+
+@njit(cache=True)
 def write(
     notifications: Notifications,
     sizes: Numbers,
@@ -212,9 +220,8 @@ def write(
             piece, rent = notifications.shape_of[row] * PIECES, notifications.rent_of[row]
             headers = ends[piece + PIECES - 1] - starts[piece + VALUE_PIECES] + 2 * ID_LENGTH
             if count and at - begin + sizes[row] + headers > largest:
-                batches.starts[batch], batches.ends[batch] = begin, at
-                batches.counts[batch], batches.partitions[batch] = count, partition
-                batch, begin, count = batch + 1, at, 0
+                batch = _close(batches, batch, begin, at, count, partition)
+                begin, count = at, 0
             rest = 2 + _varint_size(count) + _varint_size(ID_LENGTH) + ID_LENGTH
             at = _put_varint(out, at, rest + _varint_size(sizes[row]) + sizes[row] + headers)
             out[at] = out[at + 1] = 0  # neither attributes nor a time of its own
@@ -241,7 +248,5 @@ def write(
             at = _put(out, at, text, starts[piece + 7], ends[piece + 7])
             count += 1
         if count:
-            batches.starts[batch], batches.ends[batch] = begin, at
-            batches.counts[batch], batches.partitions[batch] = count, partition
-            batch += 1
+            batch = _close(batches, batch, begin, at, count, partition)
     return batch
