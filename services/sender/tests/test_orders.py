@@ -13,6 +13,7 @@ from sender.orders import ALL, WHATSAPP, Carried, Done, Impossible, Order, Order
 from sender.progress import Stage
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
+from twilio_simulator.client import AcceptedMessage
 
 from .conftest import TOPICS, Sender, direct_for, flat_for, renter
 
@@ -40,9 +41,20 @@ async def parked(sender: Sender) -> NotificationRequested:
     return event
 
 
+async def delivered(sender: Sender) -> AcceptedMessage:
+    """The one message that Twilio has, once it is delivered: looked up earlier, it is next asked about in hours."""
+
+    async def reached() -> AcceptedMessage:
+        [message] = await sender.simulator.messages()
+        assert message.status == "delivered"
+        return message
+
+    return await eventually(reached)
+
+
 async def test_a_doubt_that_a_person_settles_as_sent_is_followed_by_its_sid(sender: Sender) -> None:
     event = await parked(sender)
-    [message] = await sender.simulator.messages()
+    message = await delivered(sender)
     message_id = (await sender.message(event))["message_id"]
     assert await orders_of(sender).settle(message_id, ORDER, sent=True, sid=message.sid) == Done(Stage.TAKEN)
     await sender.pool.execute("UPDATE messages SET due_at = now()")
