@@ -1,20 +1,17 @@
 """Outside the 24 hours: the approved template in the reader's language, or nothing, with a reason."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from common.events import DirectPurpose, Language, MessageStatus, Recipient
+from common.events import DirectPurpose, Language, Recipient
 from sender.approvals import Approvals
 from sender.contents import Contents
-from sender.reports import Source, reported_status
-from sender.schedule import POLLS, POLLS_WITHOUT_CALLBACKS
 from sender.templates import Approval, Purpose, Standing, Standings, templates
 from testkit.waiting import eventually
 from twilio_simulator import Fault, FaultKind
 
-from .conftest import POLICY, Sender, direct_for, flat_for, renter
+from .conftest import Sender, direct_for, flat_for, renter
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -160,51 +157,3 @@ async def test_templates_are_unknown_until_twilio_has_been_asked(sender: Sender)
     await waiting.tell(event)
     async with waiting.dispatching():
         await waiting.until(event, stage="waiting", detail="template_unknown")
-
-
-# --- without a callback ---------------------------------------------------------------------------------------------
-
-
-async def test_without_a_webhook_statuses_are_asked_for_and_reported_until_the_last(sender: Sender) -> None:
-    quick = replace(POLICY, polls=tuple(each / 100 for each in POLLS_WITHOUT_CALLBACKS))
-    anna = renter()
-    event = flat_for(anna.user_id)
-    asking = sender.but(callback=None, policy=quick)
-    await asking.know(anna)
-    async with asking.dispatching():
-        await asking.tell(event)
-        await asking.until(event, stage="ended", status="delivered")
-    [accepted] = await sender.simulator.messages()
-    assert accepted.status_callback is None
-    reported = [each for each in await sender.outbox() if "status" in each]
-    assert (reported[0]["status"], reported[-1]["status"]) == ("queued", "delivered")
-    assert {each["reported_by"] for each in reported} == {"sender"}
-
-
-async def test_with_a_webhook_twilio_is_asked_rarely(sender: Sender) -> None:
-    anna = renter()
-    event = flat_for(anna.user_id)
-    await sender.know(anna)
-    async with sender.dispatching():
-        await sender.tell(event)
-        taken = await sender.until(event, stage="taken")
-    assert taken["due_at"] - taken["changed_at"] == POLLS[0]
-    assert POLLS_WITHOUT_CALLBACKS[0] < POLLS[0]
-
-
-async def test_twilio_is_not_asked_faster_than_all_replicas_may(sender: Sender) -> None:
-    renters = [renter() for _ in range(60)]
-    events = [flat_for(each.user_id) for each in renters]
-    await sender.know(*renters)
-    await sender.tell(*events)
-    begun = (await sender.ledger.begin(100)).calls
-    await sender.reports.record(
-        [
-            reported_status(call.message_id, 1, Source.ANSWER, status=MessageStatus.QUEUED, sid=f"SM{n}", code=None)
-            for n, call in enumerate(begun)
-        ]
-    )
-    await sender.pool.execute("UPDATE messages SET due_at = now() - interval '1 minute'")
-    claimed = [await replica.reports.claim_checks(16) for replica in (sender, sender.but(name="two")) for _ in range(3)]
-    assert len({check.message_id for checks in claimed for check in checks}) == sum(map(len, claimed))
-    assert 16 <= sum(map(len, claimed)) < 60

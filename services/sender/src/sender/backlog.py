@@ -22,6 +22,11 @@ messages = Gauge(
 oldest_seconds = Gauge(
     "itarent_sender_oldest_seconds", "For how long the oldest of these messages has been waiting; 0: none is", ["stage"]
 )
+without_final_status = Gauge(
+    "itarent_sender_without_final_status",
+    "Messages that Twilio has and of whose end nothing is known yet, by for how long at least there was no news",
+    ["at_least"],
+)
 held = Gauge("itarent_sender_held", "1 while an operator has paused sending, to everybody or over one channel")
 users_held = Gauge("itarent_sender_users_held", "Users to whom an operator has paused sending")
 
@@ -47,6 +52,10 @@ class Backlog:
             messages.labels(row["stage"]).set(row["count"])
             oldest_seconds.labels(row["stage"]).set(row["seconds"])
             self.parked = row["count"] if row["stage"] == Stage.PARKED else self.parked
+        unheard = await self._pool.fetchrow(_UNHEARD)
+        assert unheard is not None
+        for age, count in unheard.items():
+            without_final_status.labels(age).set(count)
         paused = await self._pool.fetchrow(_HELD)
         assert paused is not None
         held.set(paused["channel"])
@@ -63,6 +72,14 @@ FROM unnest(ARRAY['due', 'sending', 'in_doubt', 'parked']) AS known(stage) LEFT 
     UNION ALL
     SELECT stage, changed_at FROM messages WHERE stage IN ('in_doubt', 'parked')
 ) AS unfinished USING (stage) GROUP BY stage
+"""
+
+_UNHEARD = """
+SELECT count(*) AS "0h", count(*) FILTER (WHERE changed_at < now() - interval '1 hour') AS "1h",
+    count(*) FILTER (WHERE changed_at < now() - interval '12 hours') AS "12h",
+    count(*) FILTER (WHERE changed_at < now() - interval '1 day') AS "1d",
+    count(*) FILTER (WHERE changed_at < now() - interval '7 days') AS "7d"
+FROM messages WHERE stage = 'taken'
 """
 
 _HELD = """

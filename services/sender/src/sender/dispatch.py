@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Final, assert_never
 from urllib.parse import urlencode
 from uuid import UUID
@@ -248,6 +249,7 @@ class Dispatcher:
     async def _check(self) -> None:
         """Leases of the dead, messages in doubt, and messages that no callback has ended."""
         await self._reports.doubt_lapsed_leases()
+        await self._reports.give_up_unheard()
         checks = await self._reports.claim_checks(CHECKS)
         found = await asyncio.gather(*map(self._ask, checks))
         await self._reports.record([report for report in found if report])
@@ -259,6 +261,10 @@ class Dispatcher:
             return await (self._look_up(check) if check.stage in DOUBTFUL else self._fetch(check))
         except LookupFailed as failed:
             log.warning("Twilio could not be asked", message_id=str(check.message_id), reason=str(failed))
+            if failed.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+                await self._reports.asked_too_much()
+            if check.stage not in DOUBTFUL and failed.http_status != HTTPStatus.NOT_FOUND:
+                await self._reports.ask_again(check)
             return Reported(check.message_id, check.attempt, Unasked(), Source.LOOK_UP)
 
     async def _look_up(self, check: Check) -> Reported:

@@ -18,7 +18,7 @@ from common.outbox import Outbox
 from common.prices import Charge, Micros, Prices
 from common.topics import Topics
 from common.twilio_errors import advice_of
-from sender import journal, rate, spending
+from sender import journal, polling, spending
 from sender.intake import DUE_CHANNEL
 from sender.journal import Entry, Happened
 from sender.ledger import settle_messages, settled_events
@@ -39,7 +39,7 @@ from sender.progress import (
     Unclear,
     follow,
 )
-from sender.schedule import POLLS, POLLS_PER_SECOND, channel_pause
+from sender.schedule import POLL_AGAIN, POLLS, channel_pause
 from sender.spending import Expense
 from sender.statuses import FAILURES
 from sender.templates import purpose_of
@@ -62,7 +62,10 @@ faults_of_ours = Metric(
 
 LOOK_UP_AGAIN: Final = timedelta(seconds=20)
 """When a message in doubt is looked up again, if this time Twilio does not answer."""
-NO_MORE_POLLS: Final = timedelta(days=36_500)
+LAST_LOOK: Final = timedelta(days=1)
+"""How long after the last look a message that has no final status is given up."""
+UNHEARD: Final = "no_final_status"
+GIVEN_UP_AT_ONCE: Final = 500
 TOLD_TWICE: Final = "told_twice"
 DOUBTS_IN_A_ROW: Final = 5
 """After so many calls in a row that ended in doubt, sending pauses: it must not put everybody's message in doubt."""
@@ -222,18 +225,12 @@ class Reports:
 
     async def claim_checks(self, most: int) -> list[Check]:
         """Messages that Twilio is to be asked about now; nobody else asks about them for a while."""
-        polls = [*self._polls[1:], NO_MORE_POLLS]
         async with self._pool.acquire() as connection, connection.transaction():
-            polling = await connection.fetchrow(_LOCK_POLLING)
-            assert polling is not None
-            slots = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, most)
-            rows = (
-                await connection.fetch(_CLAIM_CHECKS, len(slots.at), LOOK_UP_AGAIN, polls, PARKED_RECHECK)
-                if slots.at
-                else []
-            )
-            used = rate.reserve(polling["next_slot"], polling["now"], POLLS_PER_SECOND, len(rows))
-            await connection.execute(_USE_POLLING, used.next_slot)
+            room = await polling.lock(connection)
+            free = len(room.slots(most).at)
+            delays = [*self._polls[1:], LAST_LOOK]
+            rows = await connection.fetch(_CLAIM_CHECKS, free, LOOK_UP_AGAIN, delays, PARKED_RECHECK) if free else []
+            await polling.use(connection, room.slots(len(rows)))
         return [
             Check(
                 row["message_id"],
@@ -248,6 +245,21 @@ class Reports:
             )
             for row in rows
         ]
+
+    async def ask_again(self, check: Check) -> None:
+        """Twilio did not answer about a message that it has: that look does not count, and another one follows soon."""
+        await self._pool.execute(_ASK_AGAIN, check.message_id, check.attempt, POLL_AGAIN)
+
+    async def asked_too_much(self) -> None:
+        """Twilio said so: no replica asks for a while."""
+        await polling.rest(self._pool)
+
+    async def give_up_unheard(self) -> int:
+        """Let go of messages of which Twilio knew no end at the last look; a callback may still tell of one."""
+        given_up: list[asyncpg.Record] = await self._pool.fetch(_GIVE_UP, len(self._polls), UNHEARD, GIVEN_UP_AT_ONCE)
+        for row in given_up:
+            log.warning("Twilio never told what became of a message", message_id=str(row["message_id"]))
+        return len(given_up)
 
     # --- reading and deciding ---------------------------------------------------------------------------------------
 
@@ -666,14 +678,11 @@ _LAPSED = """
 SELECT message_id, attempt FROM messages WHERE stage = 'sending' AND lease_until < clock_timestamp() LIMIT 500
 """
 
-_LOCK_POLLING = "SELECT next_slot, clock_timestamp() AS now FROM polling FOR UPDATE"
-
-_USE_POLLING = "UPDATE polling SET next_slot = $1"
-
 _CLAIM_CHECKS = """
 WITH claimed AS (
     SELECT message_id FROM messages
     WHERE stage IN ('in_doubt', 'parked', 'taken') AND due_at <= clock_timestamp()
+        AND (stage <> 'taken' OR looks < cardinality($3::interval[]))
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), checked AS (
     UPDATE messages
@@ -699,6 +708,20 @@ FROM checked JOIN attempts AS current USING (message_id, attempt)
     CROSS JOIN LATERAL (
         SELECT min(started_at) AS since FROM attempts WHERE attempts.message_id = checked.message_id
     ) AS first
+"""
+
+_ASK_AGAIN = """
+UPDATE messages SET due_at = clock_timestamp() + $3::interval, looks = greatest(looks - 1, 0)
+WHERE message_id = $1 AND attempt = $2 AND stage = 'taken'
+"""
+
+_GIVE_UP = """
+UPDATE messages SET stage = 'ended', detail = $2, changed_at = clock_timestamp()
+WHERE message_id IN (
+    SELECT message_id FROM messages
+    WHERE stage = 'taken' AND due_at <= clock_timestamp() AND looks >= $1 LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+RETURNING message_id
 """
 
 _WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"

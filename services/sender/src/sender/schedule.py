@@ -30,8 +30,12 @@ CHANNEL_RETRY: Final = timedelta(seconds=0.5)
 CHANNEL_RETRY_LONGEST: Final = timedelta(seconds=30)
 MISCONFIGURED_RETRY: Final = timedelta(seconds=60)
 
-POLLS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""When Twilio is asked about a message that no callback has ended; after that it is left as it is."""
+POLLS: Final = (timedelta(hours=1), timedelta(hours=11), *(timedelta(days=1),) * 31)
+"""When Twilio is asked about a message that no callback has ended: after 1 hour, after 12, then daily for a month.
+
+A phone may be switched off for weeks; WhatsApp drops a message that it could not deliver within 30 days. After the last
+look nothing more is to be learned, and the message ends with the status that it has.
+"""
 
 POLLS_WITHOUT_CALLBACKS: Final = (
     timedelta(seconds=2),
@@ -46,6 +50,12 @@ POLLS_WITHOUT_CALLBACKS: Final = (
 
 POLLS_PER_SECOND: Final = 20.0
 """How often Twilio is asked about messages, by all replicas together: it must not come before sending."""
+
+POLL_AGAIN: Final = timedelta(minutes=10)
+"""When Twilio is asked again about a message that it has, if this time it did not answer."""
+
+POLLS_REST: Final = timedelta(seconds=30)
+"""How long Twilio is asked nothing, by any replica, after it has said that it is asked too much (429)."""
 
 JOIN_RECHECKS: Final = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=30), timedelta(seconds=60))
 """When a code is tried again that the sandbox refused: its reader is being told to join. The last delay repeats."""

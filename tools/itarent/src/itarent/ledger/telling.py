@@ -8,6 +8,7 @@ from typing import Final
 from common.twilio_errors import advice_of
 from itarent.ledger import words
 from itarent.ledger.story import Attempt, Entry, MessageStory, Ordered, Status, Told
+from sender.reports import UNHEARD
 
 ARRIVED: Final = frozenset({"delivered", "read"})
 BAD: Final = frozenset({"failed", "undelivered", "rejected", "canceled"})
@@ -242,6 +243,8 @@ def _ended(story: MessageStory) -> list[str]:
             advice.cure,
             *_again(story),
         ]
+    if story.detail == UNHEARD:
+        return [f"{words.status(story.status)}; that it reached the phone Twilio has not told within a month."]
     said = [f"It was not sent ({story.status}). {words.ends(story.detail)}"]
     return [*said, *_again(story)] if story.status in BAD else said
 
