@@ -9,7 +9,7 @@ PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
 RENTALS = $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz)
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo up test check check-deploy fuzz crash mutants bench-churn bench-kafka bench-latency bench-match \
+.PHONY: help demo up test check check-deploy fuzz crash faults mutants bench-churn bench-kafka bench-latency bench-match \
         bench-pipeline bench-preview bench-restart bench-scale lock openapi clean
 .DEFAULT_GOAL = help
 
@@ -36,6 +36,9 @@ fuzz: .venv/ready  ## requests of every kind to the api, for an hour at most; EX
 
 crash: .venv/ready  ## kill services, let matchers come and go while listings flow; SEEDS=10 runs ten different times
 	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)
+
+faults: .venv/ready  ## break everything while listings flow, and judge the laws; SEEDS=5, FAMILY="killed kafka", SEED=3
+	@$(ITARENT) faults $(patsubst %,--family %,$(FAMILY)) --seeds $(or $(SEEDS),1) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 mutants: .venv/ready  ## small mistakes in the index, which its tests must notice; COUNT=0 makes all, SEED=2 others
 	@$(ITARENT) mutants --count $(or $(COUNT),60) --seed $(or $(SEED),1) $(ARGS)

@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check": "itarent.check.cli:app",
     "dlq": "itarent.dlq.cli:app",
     "templates": "itarent.templates.cli:app",
+    "faults": "itarent.faults.cli:faults",
     "mutants": "itarent.mutants.cli:mutants",
     "bench": "itarent.bench.cli:app",
 }

@@ -84,7 +84,12 @@ def service_of(process: str) -> str:
 
 def matchers(count: int) -> tuple[str, ...]:
     """The names of so many matchers."""
-    return (MATCHER, *(f"{MATCHER}-{number}" for number in range(2, count + 1)))
+    return replicas(MATCHER, count)
+
+
+def replicas(service: str, count: int) -> tuple[str, ...]:
+    """The names of so many processes of a service."""
+    return (service, *(f"{service}-{number}" for number in range(2, count + 1)))
 
 
 def shards_in(given: Mapping[str, str]) -> int:

@@ -34,8 +34,8 @@ from itarent.environment import (
     WEBHOOK,
     Addresses,
     environments,
-    matchers,
     ports_named_by,
+    replicas,
     service_of,
     shards_in,
     simulates_twilio,
@@ -142,7 +142,9 @@ async def running_system(
     names: Collection[str] = SERVICES,
     ports: Mapping[str, int] = PREFERRED_PORTS,
     matchers_of_each_shard: int = 1,
+    senders: int = 1,
     overrides: Mapping[str, Mapping[str, str]] = NO_OVERRIDES,
+    modules: Mapping[str, str] = NOTHING,
     durable: bool = True,
     progress: Progress = no_progress,
     on_ended: Callable[[Ended], None] = lambda _: None,
@@ -151,14 +153,15 @@ async def running_system(
 
     `given` are settings that go before those drawn here; `servers` are used in place of own ones; of the services
     only those in `names` are started, the matcher once or more often for each of its shards. `ports` that are taken
-    give way to the next free ones, 0 is any. `overrides` are environment variables by the service that gets them.
+    give way to the next free ones, 0 is any. `overrides` are environment variables, `modules` what is run in the place
+    of a service; both by the service or one of its processes (`sender-2`).
 
     Raises:
         AlreadyRunning: another process runs a system in this home.
         FaultySettings, PortTaken: what is given cannot be used.
         DidNotStart: a server or a service did not; the message shows its log.
     """
-    processes = _processes(shards_in(given) * matchers_of_each_shard)
+    processes = _processes({MATCHER: shards_in(given) * matchers_of_each_shard, SENDER: senders})
     with alone_in(home), contextlib.ExitStack() as started:
         credentials = Credentials.kept_in(home)
         free = _free_ports(dict.fromkeys(processes, 0) | dict(ports), given, names)
@@ -179,7 +182,7 @@ async def running_system(
             runs=frozenset(runs),
             given=dict(given),
         )
-        programs = _programs(local, environments(local.addresses, credentials, given), runs, overrides)
+        programs = _programs(local, environments(local.addresses, credentials, given), runs, overrides, modules)
         async with running_services(programs, home, on_ended=on_ended, progress=progress) as running:
             with announced(local):
                 yield System(local, credentials, topics, running)
@@ -208,9 +211,8 @@ async def running_beside(
         yield services
 
 
-def _processes(number_of_matchers: int) -> list[str]:
-    names = {service: (service,) for service in SERVICES} | {MATCHER: matchers(number_of_matchers)}
-    return [name for service in SERVICES for name in names[service]]
+def _processes(counts: Mapping[str, int]) -> list[str]:
+    return [name for service in SERVICES for name in replicas(service, counts.get(service, 1))]
 
 
 def _free_ports(preferred: Mapping[str, int], given: Mapping[str, str], names: Collection[str]) -> dict[str, int]:
@@ -269,15 +271,17 @@ def _programs(
     environment: Mapping[str, Mapping[str, str]],
     names: Collection[str],
     overrides: Mapping[str, Mapping[str, str]],
+    modules: Mapping[str, str] = NOTHING,
 ) -> list[Program]:
     return [
         Program(
             name=name,
-            module=(service_of(name) or name).replace("-", "_"),
+            module=modules.get(name) or modules.get(service, service.replace("-", "_")),
             url=local.url(name),
-            env={**environment[name], **overrides.get(service_of(name) or name, {})},
+            env={**environment[name], **overrides.get(service, {}), **overrides.get(name, {})},
         )
         for name in names
+        if (service := service_of(name) or name)
     ]
 
 

@@ -1,0 +1,73 @@
+"""`itarent faults`: break things while listings flow, and judge what came of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from itarent.commands import until_stopped
+from itarent.faults import report
+from itarent.faults.families import FAMILIES
+from itarent.faults.laws import MOST_SHOWN
+from itarent.faults.run import Result, run
+from itarent.faults.scene import Family
+from itarent.project import PROJECT
+from local_servers.home import home_of, scratch_home
+
+
+def faults(
+    *,
+    family: Annotated[list[str] | None, typer.Option(help="Only these families; all by default.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each family, with the seeds 1, 2, …")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Only this seed: a run that is to be repeated.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the families that CI runs.")] = False,
+    keep: Annotated[bool, typer.Option(help="Write benchmarks/results/faults.json and docs/faults.md.")] = True,
+) -> None:
+    """Break everything that can break while listings flow; a history checker judges the laws L1 to L9.
+
+    Exit status: 0 when no law was breached, 1 when one was, 2 when there is no such family.
+    """
+    console = Console()
+    chosen = _chosen(family or [], quick=quick)
+    results: list[Result] = []
+    until_stopped(
+        _run(chosen, [seed] if seed is not None else range(1, seeds + 1), console, results, keep=keep), console
+    )
+    if not results or any(each.breaches for each in results):
+        raise typer.Exit(1)
+
+
+def _chosen(names: Sequence[str], *, quick: bool) -> list[Family]:
+    known = {each.name: each for each in FAMILIES}
+    if unknown := [name for name in names if name not in known]:
+        typer.echo(f"There is no family {', '.join(unknown)}; there are {', '.join(known)}.", err=True)
+        raise typer.Exit(2)
+    return [each for each in FAMILIES if (not names or each.name in names) and (each.quick or not quick)]
+
+
+async def _run(
+    families: Sequence[Family], seeds: Sequence[int], console: Console, results: list[Result], *, keep: bool
+) -> None:
+    def tell(result: Result) -> None:
+        results.append(result)
+        _tell(console, result)
+        if keep:
+            report.write_page(report.keep([result]))
+
+    for family in families:
+        with scratch_home(home_of(PROJECT)) as home:
+            await run(family, seeds, Path(home), tell)
+
+
+def _tell(console: Console, result: Result) -> None:
+    verdict = f"[red]{len(result.breaches)} breaches[/red]" if result.breaches else "[green]no breach[/green]"
+    console.print(
+        f"{result.family}, seed {result.seed}: {result.listings:,} listings, {result.notifications:,} notifications, "
+        f"{result.messages:,} messages, {result.strikes} strikes, drained in {result.drained_s:.1f} s, "
+        f"{result.took_s:.0f} s in all: {verdict}",
+        soft_wrap=True,
+    )
+    for breach in result.breaches[:MOST_SHOWN]:
+        console.print(f"  {breach}", markup=False, highlight=False, soft_wrap=True)
