@@ -45,9 +45,9 @@ async def delivered(sender: Sender) -> AcceptedMessage:
     """The one message that Twilio has, once it is delivered: looked up earlier, it is next asked about in hours."""
 
     async def reached() -> AcceptedMessage:
-        [message] = await sender.simulator.messages()
-        assert message.status == "delivered"
-        return message
+        messages = await sender.simulator.messages()
+        assert [message.status for message in messages] == ["delivered"]
+        return messages[0]
 
     return await eventually(reached)
 
@@ -170,6 +170,21 @@ async def test_a_channel_that_is_released_stays_paused_while_all_are(sender: Sen
     assert (await sender.ledger.begin(1)).calls == ()
     await orders.resume(ORDER)
     assert len((await sender.ledger.begin(1)).calls) == 1
+
+
+async def test_a_pause_that_twilio_caused_is_ended_by_who_has_mended_its_cause(sender: Sender) -> None:
+    await sender.know(anna := renter(), bruno := renter())
+    await sender.tell(flat_for(anna.user_id))
+    await sender.simulator.script(Fault(FaultKind.REFUSE, code=63038))
+    orders = orders_of(sender)
+    async with sender.dispatching():
+        await eventually(lambda: sender.pool.fetchval("SELECT paused_until > now() + interval '50 min' FROM channel"))
+        await sender.tell(waiting := flat_for(bruno.user_id))
+        assert await orders.resume(ORDER) == Done()
+        await sender.until(waiting, attempt=1, sid=(await delivered(sender)).sid)
+        await eventually(lambda: sender.pool.fetchval("SELECT reason = '' FROM channel"))
+    assert isinstance(await orders.resume(ORDER), Impossible)
+    assert await trail(sender) == [("resume", "giulia", "paused")]
 
 
 async def test_a_user_who_is_paused_waits_and_the_others_do_not(sender: Sender) -> None:

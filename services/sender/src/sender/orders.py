@@ -182,7 +182,7 @@ class Orders:
         return await self._hold(Action.PAUSE, order, channel=channel, user_id=user_id)
 
     async def resume(self, order: Order, *, channel: str = ALL, user_id: UUID | None = None) -> Carried:
-        """Take such a pause back: what waited for it is due now."""
+        """Take such a pause back: what waited for it is due now. One of Twilio's ends as well: the next call tries."""
         return await self._hold(Action.RESUME, order, channel=channel, user_id=user_id)
 
     async def _hold(self, action: Action, order: Order, *, channel: str, user_id: UUID | None) -> Carried:
@@ -191,7 +191,7 @@ class Orders:
             row = await connection.fetchrow(_LOCK_CHANNEL)  # as whoever begins to send does
             assert row is not None
             if user_id is None:
-                was = channel in row["held"]
+                was = channel in row["held"] or (not held and row["paused"])
                 await connection.execute(_HOLD_CHANNEL if held else _RELEASE_CHANNEL, channel)
             else:
                 if not await connection.fetchval(_IS_KNOWN, user_id):
@@ -280,11 +280,16 @@ UPDATE notifications SET disposition = placed, detail = '', settled_at = NULL
 WHERE message_id = $1 AND disposition = 'failed' AND placed IN ('in_message', 'grouped')
 """
 
-_LOCK_CHANNEL = "SELECT held, clock_timestamp() AS now FROM channel FOR UPDATE"
+_LOCK_CHANNEL = """
+SELECT held, coalesce(paused_until > clock_timestamp(), false) AS paused, clock_timestamp() AS now
+FROM channel FOR UPDATE
+"""
 
 _HOLD_CHANNEL = "UPDATE channel SET held = array_append(array_remove(held, $1), $1)"
 
-_RELEASE_CHANNEL = "UPDATE channel SET held = array_remove(held, $1)"
+_RELEASE_CHANNEL = """
+UPDATE channel SET held = array_remove(held, $1), paused_until = least(paused_until, clock_timestamp())
+"""
 
 _IS_KNOWN = """
 SELECT EXISTS (SELECT FROM contacts WHERE user_id = $1) OR EXISTS (SELECT FROM recipients WHERE user_id = $1)

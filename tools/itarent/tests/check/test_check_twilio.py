@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import uvicorn
@@ -37,6 +37,7 @@ from twilio_simulator import SimulatorClient, running_simulator
 from twilio_simulator.faults import Fault, FaultKind
 
 PHONE = "+393335550101"
+MESSAGE = uuid4()
 VERIFY_TOKEN = "a-verify-token-of-tests"
 
 
@@ -246,36 +247,42 @@ async def test_outside_the_window_the_test_message_goes_out_as_an_approved_templ
         assert message.content_sid == sid
 
 
-async def test_a_message_of_the_system_that_is_sent_again_as_a_template_is_waited_for(
-    kafka: str, topics: Topics
-) -> None:
-    message, asked = uuid4(), uuid4()
+def report(asked: UUID, attempt: int, status: MessageStatus, code: int | None = None) -> MessageStatusReported:
+    return MessageStatusReported(
+        message_id=MESSAGE,
+        attempt=attempt,
+        status=status,
+        reported_by="sender",
+        reported_at=datetime.now(UTC),
+        error_code=code,
+        notification_ids=(asked,),
+    )
 
-    def report(attempt: int, status: MessageStatus, code: int | None = None) -> MessageStatusReported:
-        return MessageStatusReported(
-            message_id=message,
-            attempt=attempt,
-            status=status,
-            reported_by="sender",
-            reported_at=datetime.now(UTC),
-            error_code=code,
-            notification_ids=(asked,),
-        )
 
+@pytest.mark.parametrize("code", [20429, 63010, 63016, 63017, 63018])
+async def test_a_message_of_the_system_that_is_sent_again_is_waited_for(kafka: str, topics: Topics, code: int) -> None:
+    asked = uuid4()
     async with (
         Publisher.connected(kafka, "tests") as publisher,
         Probe.among(kafka, topics, PHONE, lambda _: None) as probe,
     ):
-        await publisher.publish(
-            topics.message_statuses,
-            [report(1, MessageStatus.FAILED, 63016), report(2, MessageStatus.DELIVERED)],
-        )
+        reports = [report(asked, 1, MessageStatus.FAILED, code), report(asked, 2, MessageStatus.DELIVERED)]
+        await publisher.publish(topics.message_statuses, reports)
         assert (await probe.until_arrived(asked)).attempt == 2
-        await publisher.publish(
-            topics.message_statuses,
-            [report(3, MessageStatus.FAILED, 63016), report(4, MessageStatus.FAILED, 63040)],
-        )
-        with pytest.raises(Stalled, match=re.escape(advice_of(63040).what)):
+
+
+@pytest.mark.parametrize("codes", [(63016, 63040), (63016, 63016), (20429, 21610)])
+async def test_a_message_that_fails_for_good_when_it_is_sent_again_is_not_waited_for(
+    kafka: str, topics: Topics, codes: tuple[int, int]
+) -> None:
+    asked = uuid4()
+    async with (
+        Publisher.connected(kafka, "tests") as publisher,
+        Probe.among(kafka, topics, PHONE, lambda _: None) as probe,
+    ):
+        reports = [report(asked, attempt, MessageStatus.FAILED, code) for attempt, code in enumerate(codes, start=1)]
+        await publisher.publish(topics.message_statuses, reports)
+        with pytest.raises(Stalled, match=re.escape(advice_of(codes[-1]).what)):
             await probe.until_arrived(asked)
 
 

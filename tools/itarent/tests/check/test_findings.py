@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from common.service import VERSION
+from common.twilio_errors import advice_of
 from itarent.check.clocks import Clock, skew_of
 from itarent.check.report import Finding, State, Step, failed, ok, run, warning
-from itarent.check.services import complaints
+from itarent.check.services import advice_about, complaints
 
 WELL = {"status": "ok", "version": VERSION, "stopped_lines": []}
 
@@ -42,6 +43,14 @@ def test_a_sender_in_a_pause_and_another_version_are_told() -> None:
     paused, other = complaints("sender", WELL | {"paused_for": "misconfigured 20003", "version": "0.0.1"})
     assert "misconfigured 20003" in paused.says
     assert (other.state, "0.0.1" in other.says) == (State.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("paused_for", "code"),
+    [("misconfigured 20003", 20003), ("daily_cap", 63038), ("channel_busy", 63018), ("held", None), ("", None)],
+)
+def test_a_pause_that_twilio_caused_has_the_sentence_of_its_error(paused_for: str, code: int | None) -> None:
+    assert advice_about(paused_for) == (advice_of(code) if code else None)
 
 
 def test_a_pause_by_order_and_messages_that_wait_for_a_person_are_no_failures() -> None:

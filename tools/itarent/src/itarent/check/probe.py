@@ -33,7 +33,7 @@ from common.kafka import Publisher, Received, decode, tombstone
 from common.listing import Listing, Position, Rent, RentUnit, SpeseTerm
 from common.search import Alert, InComune, Search, Subscription
 from common.topics import Topic, Topics
-from common.twilio_errors import advice_of
+from common.twilio_errors import MEANING_OF, Meaning, advice_of
 from itarent.check.kafka import administrator, committed
 from itarent.check.report import Finding, failed, ok, skipped
 from itarent.check.where import Where
@@ -60,6 +60,17 @@ Told: TypeAlias = MessageStatusReported | NotificationSettled
 EventT = TypeVar("EventT", bound=Event)
 
 OUTSIDE_WINDOW: Final = 63016
+SENT_AGAIN: Final = frozenset(
+    {
+        Meaning.RATE_LIMITED,
+        Meaning.TEMPORARY,
+        Meaning.ACCOUNT_BUSY,
+        Meaning.CHANNEL_BUSY,
+        Meaning.OUTSIDE_WINDOW,  # once, as a template
+    }
+)
+"""What the sender sends again by itself, perhaps within the time of a check."""
+
 ARRIVED: Final = frozenset({MessageStatus.DELIVERED, MessageStatus.READ})
 
 
@@ -192,23 +203,22 @@ class Probe:
             Stalled: it has not in time, or never will.
         """
         last = "nothing"
-        outside: Stalled | None = None
+        lost: Stalled | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DELIVERED_WITHIN_S):
                 async for report in self.follower.reports_about(notification_id):
                     if isinstance(report, NotificationSettled):
                         raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
                     if report.status in GONE_WRONG:
-                        advice = advice_of(report.error_code)
+                        advice, before = advice_of(report.error_code), lost
                         lost = Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
-                        if report.error_code != OUTSIDE_WINDOW or outside:
+                        if not _is_sent_again(report.error_code, first=before is None):
                             raise lost
-                        outside = lost  # the sender sends it once more, as a template
                     if report.status in wanted:
                         return report
                     last = report.status
                     self.told(f"the message is {last}")
-        raise outside or Stalled(
+        raise lost or Stalled(
             f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
             "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
         )
@@ -268,6 +278,11 @@ class Probe:
             position=Position(latitude=0, longitude=0),
             rent=Rent(amount_cents=1_00, per=RentUnit.MONTH, spese=SpeseTerm.EXCLUDED),
         )
+
+
+def _is_sent_again(code: int | None, *, first: bool) -> bool:
+    meaning = MEANING_OF.get(code or 0)
+    return meaning in SENT_AGAIN and (first or meaning is not Meaning.OUTSIDE_WINDOW)
 
 
 def _why(detail: str) -> str:

@@ -1,5 +1,6 @@
 """Whether each service answers, in which version, and what it says of itself."""
 
+import contextlib
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -8,9 +9,10 @@ from typing import Any
 import httpx
 
 from common.service import VERSION
+from common.twilio_errors import CODES, Advice, Meaning, advice_of
 from itarent.check.report import Finding, described, failed, ok, skipped, warning
 from itarent.check.where import Where
-from itarent.environment import SERVICES
+from itarent.environment import SENDER, SERVICES
 from sender.plan import HELD
 
 ANSWER_WITHIN_S = 5.0
@@ -21,6 +23,23 @@ async def services(where: Where) -> list[Finding]:
     async with httpx.AsyncClient(timeout=ANSWER_WITHIN_S) as http:
         names = dict.fromkeys([*SERVICES, *where.services])
         return [finding for name in names for finding in await _service(name, where, http)]
+
+
+async def pause_of(where: Where) -> Advice | None:
+    """Why the sender sends nothing just now, if Twilio is the cause and the sender says so."""
+    async with httpx.AsyncClient(timeout=ANSWER_WITHIN_S) as http:
+        with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+            health = (await http.get(f"{where.services[SENDER]}/healthz")).json()
+            return advice_about(health["paused_for"] or "")
+    return None
+
+
+def advice_about(paused_for: str) -> Advice | None:
+    """What Twilio's answer, after which the sender waits, tells people."""
+    meaning, _, code = paused_for.partition(" ")
+    if code.isdigit():
+        return advice_of(int(code))
+    return advice_of(CODES[Meaning(meaning)][0]) if meaning in set(Meaning) else None
 
 
 async def _service(name: str, where: Where, http: httpx.AsyncClient) -> Iterable[Finding]:

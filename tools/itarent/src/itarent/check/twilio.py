@@ -15,6 +15,7 @@ from common.settings import SettingFault, TwilioAccount, faults_of
 from common.twilio_errors import Advice, advice_of, advice_without_answer
 from itarent.check.probe import ARRIVED, OUTSIDE_WINDOW, Probe, Stalled
 from itarent.check.report import Finding, Step, described, failed, ok, skipped, warning
+from itarent.check.services import pause_of
 from itarent.check.where import Where
 from itarent.environment import SENDER, WEBHOOK
 from sender.contents import Contents, standings_of
@@ -229,8 +230,15 @@ class TwilioCheck:
                 await probe.introduce()
                 report = await probe.until_arrived(await probe.ask_for_test(), self._wanted)
             except Stalled as stalled:
-                return [failed(str(stalled), stalled.cure)]
+                return [await self._paused() or failed(str(stalled), stalled.cure)]
         return [ok(f"Kafka, the sender and Twilio: {report.status}")]
+
+    async def _paused(self) -> Finding | None:
+        """What an earlier message has caused holds up this one."""
+        advice = await pause_of(self.where) if self.where else None
+        if not advice:
+            return None
+        return failed(f"the sender waits: {advice.what}", f"{advice.cure} {NOT_TO_WAIT}")
 
     @property
     def _wanted(self) -> frozenset[MessageStatus]:
@@ -254,6 +262,7 @@ class TwilioCheck:
         )
 
 
+NOT_TO_WAIT: Final = "When that is mended, `itarent ledger resume` has it try at once."
 SYSTEM_CURE: Final = "Does the system run? `itarent check system` says what does not."
 
 

@@ -230,7 +230,7 @@ def resume(
     price_table: PriceTable,
     database_url: Writing,
 ) -> None:
-    """Take a pause back."""
+    """Take a pause back; one that Twilio caused as well, for the next message to try."""
     scope = _scope(user, channel)
     _ask(f"Resume sending {_named(user, channel)}?", yes=yes)
     order = Order(by, why)
