@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -23,6 +25,7 @@ from starlette.applications import Starlette
 from common.batches import Ready, Written, written
 from common.events import (
     DirectMessageRequested,
+    FlatDeclined,
     ListingPublished,
     MessageStatus,
     MessageStatusReported,
@@ -279,10 +282,26 @@ def test_an_event_of_another_type_is_passed_over(ce_type: bytes) -> None:
         pytest.param(GOOD_VALUE, b"\xff", id="key not UTF-8"),
         pytest.param(GOOD_VALUE, None, id="no key"),
         pytest.param(None, None, id="tombstone without key"),
+        pytest.param(None, b"immobiliare:1\x00", id="tombstone whose key holds NUL"),
     ],
 )
 def test_what_cannot_be_understood_is_invalid(value: bytes | None, key: bytes | None) -> None:
     assert isinstance(decode(record(value, key), LISTINGS), Invalid)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_cannot_be_said_in_utc_is_invalid(moment: str) -> None:
+    said = FlatDeclined(user_id=uuid4(), flat_id=uuid4(), listing_id="portal:1", declined_at=dt.datetime.now(dt.UTC))
+    value = json.dumps(json.loads(said.model_dump_json()) | {"declined_at": moment}).encode()
+    types = {FlatDeclined.type: FlatDeclined}
+    assert isinstance(decode(record(value, said.key.encode(), headers=()), types), Invalid)
+
+
+@pytest.mark.parametrize("status", ['"teleported"', '{"a": 1}', "[]", "null", "1e999"])
+def test_a_status_of_another_kind_is_read_as_one_that_is_not_known(status: str) -> None:
+    value = f"""{{"message_id": "{uuid4()}", "status": {status}, "reported_by": "callback",
+        "reported_at": "2026-03-29T02:30:00Z"}}"""
+    assert MessageStatusReported.model_validate_json(value).status is MessageStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(("json", "holds"), [(rb'"\u0000"', True), (rb'"\\\u0000"', True), (rb'"\\u0000"', False)])

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from common.listing import (
     AdvertiserKind,
@@ -26,7 +26,7 @@ from common.listing import (
     Rent,
     Signal,
 )
-from common.model import Value
+from common.model import Moment, Value
 from common.search import Criterion, Subscription
 
 NAMESPACE = UUID("6f1f2a0e-6c3c-5d0f-9a55-1b7a4f0c2e11")
@@ -118,7 +118,7 @@ class PhoneClaim(Value):
     claim_id: UUID
     phone: Phone
     code: str
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
 class Recipient(Value):
@@ -132,11 +132,11 @@ class Recipient(Value):
     quiet_hours: QuietHours | None = None
     interval_seconds: int | None = Field(default=None, ge=0, le=604_800, description="None: the system's interval")
     grouping: Grouping = Field(default=Grouping.USER, description="what shares a message")
-    paused_until: AwareDatetime | None = Field(default=None, description="the user wants no digests until then")
+    paused_until: Moment | None = Field(default=None, description="the user wants no digests until then")
     verified: bool = Field(default=False, description="the user has proven that the phone is theirs")
     stopped: bool = Field(default=False, description="the user has said STOP")
-    stopped_at: AwareDatetime | None = Field(default=None, description="when STOP reached us, if it holds")
-    window_opened_at: AwareDatetime | None = Field(default=None, description="the last inbound message of the phone")
+    stopped_at: Moment | None = Field(default=None, description="when STOP reached us, if it holds")
+    window_opened_at: Moment | None = Field(default=None, description="the last inbound message of the phone")
     claim: PhoneClaim | None = Field(default=None, description="a phone to which a code is to be sent")
 
 
@@ -227,7 +227,7 @@ class NotificationRequested(Event):
         default=None, description="of a price drop: the rent of which the user last heard"
     )
     parted: Parted | None = Field(default=None, description="the flat was taken for another one until now")
-    requested_at: AwareDatetime
+    requested_at: Moment
 
     @property
     def key(self) -> str:
@@ -255,7 +255,7 @@ class AdvertisementParted(Event):
     type: ClassVar[str] = "itarent.advertisement.parted.v1"
     listing_id: ListingId
     apart_from: tuple[ListingId, ...] = Field(min_length=1, max_length=1000)
-    parted_at: AwareDatetime
+    parted_at: Moment
 
     @property
     def key(self) -> str:
@@ -318,9 +318,9 @@ class DirectMessageRequested(Event):
     notification_id: UUID
     user_id: UUID
     purpose: DirectPurpose
-    requested_at: AwareDatetime
+    requested_at: Moment
     flat: FlatTold | None = None
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     interval_seconds: int | None = Field(default=None, ge=0)
     choices: int | None = Field(default=None, ge=0, description="how many flats the last message told of")
     command: str | None = Field(default=None, max_length=20, description="the word that the user wrote")
@@ -341,7 +341,7 @@ class FlatDeclined(Event):
     user_id: UUID
     flat_id: UUID
     listing_id: ListingId = Field(description="the advertisement by which the user was told of it")
-    declined_at: AwareDatetime
+    declined_at: Moment
 
     @property
     def key(self) -> str:
@@ -376,7 +376,7 @@ _STATUSES = frozenset(MessageStatus)
 
 
 def _known_status(value: object) -> object:
-    return value if value in _STATUSES else MessageStatus.UNKNOWN
+    return value if isinstance(value, str) and value in _STATUSES else MessageStatus.UNKNOWN
 
 
 TolerantStatus = Annotated[MessageStatus, BeforeValidator(_known_status)]
@@ -390,7 +390,7 @@ class MessageStatusReported(Event):
     attempt: int | None = Field(default=None, ge=1, lt=2**31)
     status: TolerantStatus
     reported_by: Literal["sender", "callback"]
-    reported_at: AwareDatetime
+    reported_at: Moment
     message_sid: str | None = Field(default=None, max_length=64, pattern=r"^[\x21-\x7e]+$")
     error_code: int | None = Field(default=None, ge=0, lt=2**31)
     user_id: UUID | None = Field(default=None, description="the sender knows it, a callback does not")
@@ -434,7 +434,7 @@ class NotificationSettled(Event):
     user_id: UUID
     disposition: Disposition
     detail: str = Field(description="the reason in a word: not_verified, stopped, withdrawn, not_asked_for, …")
-    settled_at: AwareDatetime
+    settled_at: Moment
 
     @property
     def key(self) -> str:
@@ -455,7 +455,7 @@ class InboundMessageReceived(Event):
     recipient: str = Field(description="E.164: the number of ours that was written to")
     body: str = ""
     button_payload: str | None = None
-    received_at: AwareDatetime
+    received_at: Moment
     parameters: dict[str, str] = Field(default_factory=dict, description="everything else that Twilio sent")
 
     @property

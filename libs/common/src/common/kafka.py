@@ -321,6 +321,8 @@ def decode(
         return Invalid(record, "the key is not UTF-8")
     if not key:
         return Invalid(record, "the record has no key: it says which entity the event is about")
+    if "\0" in key:  # of a tombstone: no event has such a key
+        return Invalid(record, "the key holds U+0000, which PostgreSQL cannot store")
     if record.value is None:
         return Received(key, None, record)
     event_type = _type_of(record, types)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from api import rates
 from api.bodies import Body
@@ -19,6 +19,7 @@ from api.paging import After, Limit
 from api.problems import Problem, may_answer
 from api.security import TokenFault
 from common.events import Grouping, Language, QuietHours, Recipient
+from common.model import Moment
 from common.model import Request as Sent
 
 router = APIRouter(prefix="/api/v1/me", tags=["me"])
@@ -51,7 +52,7 @@ class ProfileChange(Sent):
     quiet_hours: Annotated[QuietHours, AfterValidator(_on_a_clock)] | None = None
     interval_seconds: int | None = Field(default=None, ge=0, le=604_800, description="null: the system's interval")
     grouping: Grouping = Field(default=Grouping.USER, description="what shares a message")
-    paused_until: AwareDatetime | None = Field(default=None, description="nothing is sent before; null: no pause")
+    paused_until: Moment | None = Field(default=None, description="nothing is sent before; null: no pause")
 
     def changes(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set}
