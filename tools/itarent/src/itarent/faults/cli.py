@@ -1,7 +1,6 @@
 """`itarent faults`: break things while listings flow, and judge what came of it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,10 +31,10 @@ def faults(
     console = Console()
     chosen = _chosen(family or [], quick=quick)
     results: list[Result] = []
-    until_stopped(
-        _run(chosen, [seed] if seed is not None else range(1, seeds + 1), console, results, keep=keep), console
-    )
-    if not results or any(each.breaches for each in results):
+    unfinished: list[str] = []
+    numbers = [seed] if seed is not None else range(1, seeds + 1)
+    until_stopped(_run(chosen, numbers, console, results, unfinished, keep=keep), console)
+    if unfinished or not results or any(each.breaches for each in results):
         raise typer.Exit(1)
 
 
@@ -48,7 +47,13 @@ def _chosen(names: Sequence[str], *, quick: bool) -> list[Family]:
 
 
 async def _run(
-    families: Sequence[Family], seeds: Sequence[int], console: Console, results: list[Result], *, keep: bool
+    families: Sequence[Family],
+    seeds: Sequence[int],
+    console: Console,
+    results: list[Result],
+    unfinished: list[str],
+    *,
+    keep: bool,
 ) -> None:
     def tell(result: Result) -> None:
         results.append(result)
@@ -57,8 +62,12 @@ async def _run(
             report.write_page(report.keep([result]))
 
     for family in families:
-        with scratch_home(home_of(PROJECT)) as home:
-            await run(family, seeds, Path(home), tell)
+        try:
+            with scratch_home(home_of(PROJECT)) as home:
+                await run(family, seeds, home, tell)
+        except Exception:  # noqa: BLE001 - the other families are to be run all the same; the exit status tells
+            console.print_exception(max_frames=10)
+            unfinished.append(family.name)
 
 
 def _tell(console: Console, result: Result) -> None:

@@ -39,6 +39,8 @@ class Accepted:
     message_id: UUID | None
     attempt: int | None
     body: str = field(default="", repr=False)
+    status: str = "delivered"
+    """What has become of it, as Twilio knows it."""
 
 
 @dataclass(frozen=True)

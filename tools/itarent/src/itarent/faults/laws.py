@@ -25,7 +25,7 @@ from common.events import (
 from common.quiet_hours import quiet_until
 from itarent.audit.facts import ListingVersion
 from itarent.faults.history import Accepted, Acknowledged, History, Message, Notification, Published, Struck, Wish
-from sender.statuses import advance
+from sender.statuses import FAILURES, RANK, advance
 
 IN_FLIGHT: Final = dt.timedelta(seconds=3.5)
 """How long a committed message may still be on its way: it is called within half a lease (2 s), and a call takes 1.5 s
@@ -382,11 +382,17 @@ def _recipients_agree(history: History) -> Iterator[Breach]:
 
 
 def _twilio_agrees(history: History) -> Iterator[Breach]:
+    """The ledger knows Twilio's messages, and nothing of them that Twilio does not: a callback may be lost, and none be
+    forged.
+    """
     taken = Counter(each.sid for each in history.ledger.attempts if each.sid)
     accepted = {each.sid for each in history.accepted}
     for each in history.accepted:
-        if each.message_id not in history.ledger.messages:
+        message = history.ledger.messages.get(_id(each))
+        if message is None:
             yield Breach("L7", "Twilio has a message that the ledger does not know", (each.sid,))
+        elif _knows_more(message, each):
+            yield Breach("L7", f"`{message.status}` in the ledger, and Twilio says `{each.status}`", (each.sid,))
         elif each.sid not in taken:
             yield Breach("L7", "Twilio has a message whose SID no attempt bears", (each.sid, str(each.message_id)))
     for sid in sorted(taken.keys() - accepted):
@@ -394,6 +400,14 @@ def _twilio_agrees(history: History) -> Iterator[Breach]:
     for sid, count in taken.items():
         if count > 1:
             yield Breach("L7", f"{count} attempts bear one SID", (sid,))
+
+
+def _knows_more(message: Message, accepted: Accepted) -> bool:
+    """Whether the ledger has a message further than Twilio; of one that was tried again, it knows the last attempt."""
+    if message.sid != accepted.sid or message.status == accepted.status:
+        return False
+    known, said = MessageStatus(message.status), MessageStatus(accepted.status)
+    return known in FAILURES or (said in RANK and RANK.get(known, 0) > RANK[said])
 
 
 # --- L8: when faults end, everything drains within a stated time, and no row is left claimed --------------------------

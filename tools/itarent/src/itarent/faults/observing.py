@@ -164,7 +164,7 @@ def _accepted(message: AcceptedMessage) -> Accepted:
     query = parse_qs(urlsplit(message.status_callback or "").query)
     message_id = UUID(query["n"][0]) if "n" in query else None
     attempt = int(query["a"][0]) if "a" in query else None
-    return Accepted(message.sid, message.date_created, message.to, message_id, attempt, message.body)
+    return Accepted(message.sid, message.date_created, message.to, message_id, attempt, message.body, message.status)
 
 
 # --- what must not be read --------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import pickle
 import random
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,9 +22,12 @@ from itarent.faults.laws import Breach, breaches
 from itarent.faults.observing import history_of
 from itarent.faults.scene import Family, Scene
 from itarent.faults.servers import RunningServers, running_servers
-from itarent.faults.traffic import NeverAcknowledgedError, Traffic
+from itarent.faults.traffic import Traffic, WentWrongError
 from itarent.given import Servers
+from itarent.project import PROJECT
 from itarent.system import ANY_PORTS, System, running_system
+from local_servers.home import home_of
+from local_servers.processes import DidNotStart
 from twilio_simulator.client import connected
 
 PER_SECOND: Final = 25.0
@@ -81,9 +86,24 @@ async def run(
             began = time.monotonic()
             history, listings = await _play(family, seed, servers, home / f"seed-{seed}")
             result = _result(family, seed, history, listings, time.monotonic() - began)
+            if result.breaches:
+                _keep_evidence(result, history, home / f"seed-{seed}" / "logs")
             results.append(result)
             tell(result)
     return results
+
+
+def evidence(family: str, seed: int) -> Path:
+    """Where the logs and the history of a run are kept that has breached a law."""
+    return home_of(PROJECT) / "faults" / f"{family}-{seed}"
+
+
+def _keep_evidence(result: Result, history: History, logs: Path) -> None:
+    folder = evidence(result.family, result.seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(logs, folder)
+    (folder / "history.pickle").write_bytes(pickle.dumps(history))
+    (folder / "breaches.txt").write_text("".join(f"{each}\n" for each in result.breaches))
 
 
 def _result(family: Family, seed: int, history: History, listings: int, took_s: float) -> Result:
@@ -106,8 +126,8 @@ async def _play(family: Family, seed: int, servers: RunningServers, home: Path) 
         try:
             await _strike_in_traffic(family, scene, Market(seed))
             drained = await _drained(scene, family.drains_within_s)
-        except* NeverAcknowledgedError as never:
-            drained = Drained(0.0, 0.0, left="; ".join(f"never acknowledged: {each}" for each in never.exceptions))
+        except* (WentWrongError, DidNotStart) as wrong:
+            drained = Drained(0.0, family.drains_within_s, left="; ".join(map(repr, wrong.exceptions)))
         rate = Rate(PER_SECOND, BURST + family.burst)
         return await history_of(scene, rate=rate, drained=drained), len(scene.traffic.noted.taken)
 

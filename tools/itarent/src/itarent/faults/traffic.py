@@ -44,7 +44,11 @@ CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "MENO", "xylofon
 RENTERS_OF_A_RUN: Final = 18
 
 
-class NeverAcknowledgedError(Exception):
+class WentWrongError(Exception):
+    """The system did what it must not, so that the run cannot go on: it counts as a breach of L8."""
+
+
+class NeverAcknowledgedError(WentWrongError):
     """A request was repeated for two minutes, and the system never said that it has it."""
 
 

@@ -2,10 +2,18 @@
 
 from typing import Final
 
-from itarent.faults.families import frozen, killed
+from itarent.faults.families import callbacks, frozen, kafka, killed, postgres, twilio
 from itarent.faults.scene import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
     killed.FAMILY,
     frozen.FAMILY,
+    kafka.BROKER,
+    kafka.GROUPS,
+    postgres.SERVER,
+    postgres.CONNECTIONS,
+    postgres.DISK,
+    twilio.FAMILY,
+    twilio.ACCOUNT,
+    callbacks.FAMILY,
 )
