@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from typer.testing import CliRunner
 
-from common.events import Language, MessageStatus, MessageStatusReported
+from common.events import Disposition, Language, MessageStatus, MessageStatusReported, NotificationSettled
 from common.kafka import Publisher
 from common.topics import Topics
 from common.twilio_errors import advice_of, advice_without_answer
@@ -271,9 +271,11 @@ async def test_a_message_of_the_system_that_is_sent_again_is_waited_for(kafka: s
         assert (await probe.until_arrived(asked)).attempt == 2
 
 
-@pytest.mark.parametrize("codes", [(63016, 63040), (63016, 63016), (20429, 21610)])
-async def test_a_message_that_fails_for_good_when_it_is_sent_again_is_not_waited_for(
-    kafka: str, topics: Topics, codes: tuple[int, int]
+@pytest.mark.parametrize(
+    ("codes", "told"), [((63016, 63040), 63040), ((20429, 21610), 21610), ((63016, None), 63016), ((None,), None)]
+)
+async def test_a_message_that_fails_for_good_is_not_waited_for_and_told_by_the_last_code(
+    kafka: str, topics: Topics, codes: tuple[int | None, ...], told: int | None
 ) -> None:
     asked = uuid4()
     async with (
@@ -282,7 +284,29 @@ async def test_a_message_that_fails_for_good_when_it_is_sent_again_is_not_waited
     ):
         reports = [report(asked, attempt, MessageStatus.FAILED, code) for attempt, code in enumerate(codes, start=1)]
         await publisher.publish(topics.message_statuses, reports)
-        with pytest.raises(Stalled, match=re.escape(advice_of(codes[-1]).what)):
+        with pytest.raises(Stalled, match=re.escape(advice_of(told).what)):
+            await probe.until_arrived(asked)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_message_that_has_ended_is_told_by_its_code_in_whatever_order_that_is_heard(
+    kafka: str, topics: Topics, order: int
+) -> None:
+    asked = uuid4()
+    settled = NotificationSettled(
+        notification_id=asked,
+        user_id=uuid4(),
+        disposition=Disposition.FAILED,
+        detail="unreachable",
+        settled_at=datetime.now(UTC),
+    )
+    async with (
+        Publisher.connected(kafka, "tests") as publisher,
+        Probe.among(kafka, topics, PHONE, lambda _: None) as probe,
+    ):
+        for event in (settled, report(asked, 1, MessageStatus.REJECTED, 63024))[::order]:
+            await publisher.publish(topics.message_statuses, [event])
+        with pytest.raises(Stalled, match=re.escape(advice_of(63024).what)):
             await probe.until_arrived(asked)
 
 

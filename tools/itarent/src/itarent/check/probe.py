@@ -45,6 +45,7 @@ HEARD_WITHIN_S: Final = 15.0
 MATCHED_WITHIN_S: Final = 4.0
 MOST_VERSIONS: Final = 4
 DELIVERED_WITHIN_S: Final = 30.0
+EXPLAINED_WITHIN_S: Final = 2.0  # that it has ended and why are told in two topics
 TAKEN_BACK_WITHIN_S: Final = 10.0
 
 GONE_WRONG: Final = frozenset(
@@ -80,6 +81,10 @@ class Stalled(Exception):  # noqa: N818 - named by what is the case
     def __init__(self, says: str, cure: str) -> None:
         super().__init__(says)
         self.cure = cure
+
+
+class Unheard(Stalled):
+    """Nothing is known of the message but that it was asked for."""
 
 
 async def travel(where: Where, to: str | None, told: Callable[[str], None]) -> list[Finding]:
@@ -202,26 +207,30 @@ class Probe:
         Raises:
             Stalled: it has not in time, or never will.
         """
-        last = "nothing"
+        last: MessageStatus | None = None
         lost: Stalled | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DELIVERED_WITHIN_S):
+            async with asyncio.timeout(DELIVERED_WITHIN_S) as patience:
                 async for report in self.follower.reports_about(notification_id):
                     if isinstance(report, NotificationSettled):
-                        raise Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
-                    if report.status in GONE_WRONG:
-                        advice, before = advice_of(report.error_code), lost
-                        lost = Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
-                        if not _is_sent_again(report.error_code, first=before is None):
-                            raise lost
-                    if report.status in wanted:
+                        lost = lost or Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
+                        patience.reschedule(asyncio.get_running_loop().time() + EXPLAINED_WITHIN_S)
+                    elif report.status in wanted:
                         return report
-                    last = report.status
-                    self.told(f"the message is {last}")
-        raise lost or Stalled(
-            f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; the last that was heard of it: {last}",
-            "Is the phone on and online? If it has the message, look into the log of the status-webhook.",
-        )
+                    elif report.status in GONE_WRONG:
+                        lost = _lost(report, lost)
+                        if not _is_sent_again(report.error_code):
+                            raise lost
+                    else:
+                        last = report.status
+                        self.told(f"the message is {last}")
+        if lost:
+            raise lost
+        says = f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; "
+        if last is None:
+            raise Unheard(f"{says}nothing was heard of it", "Look into the log of the sender.")
+        cure = "Is the phone on and online? If it has the message, look into the log of the status-webhook."
+        raise Stalled(f"{says}the last that was heard of it: {last}", cure)
 
     async def _publish(self, topic: Topic, event: Event) -> None:
         self.published.append((topic, event))
@@ -280,9 +289,16 @@ class Probe:
         )
 
 
-def _is_sent_again(code: int | None, *, first: bool) -> bool:
-    meaning = MEANING_OF.get(code or 0)
-    return meaning in SENT_AGAIN and (first or meaning is not Meaning.OUTSIDE_WINDOW)
+def _lost(report: MessageStatusReported, before: Stalled | None) -> Stalled:
+    """What is said of a message that failed; a message that ends without a code ends for what was said `before`."""
+    if before and report.error_code is None:
+        return before
+    advice = advice_of(report.error_code)
+    return Stalled(f"the message is {report.status}: {advice.what}", advice.cure)
+
+
+def _is_sent_again(code: int | None) -> bool:
+    return code is not None and MEANING_OF.get(code) in SENT_AGAIN
 
 
 def _why(detail: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from common.events import MessageStatus
 from common.settings import SettingFault, TwilioAccount, faults_of
 from common.twilio_errors import Advice, advice_of, advice_without_answer
-from itarent.check.probe import ARRIVED, OUTSIDE_WINDOW, Probe, Stalled
+from itarent.check.probe import ARRIVED, OUTSIDE_WINDOW, Probe, Stalled, Unheard
 from itarent.check.report import Finding, Step, described, failed, ok, skipped, warning
 from itarent.check.services import pause_of
 from itarent.check.where import Where
@@ -229,8 +229,10 @@ class TwilioCheck:
             try:
                 await probe.introduce()
                 report = await probe.until_arrived(await probe.ask_for_test(), self._wanted)
+            except Unheard as unheard:
+                return [await self._paused() or failed(str(unheard), unheard.cure)]
             except Stalled as stalled:
-                return [await self._paused() or failed(str(stalled), stalled.cure)]
+                return [failed(str(stalled), stalled.cure)]
         return [ok(f"Kafka, the sender and Twilio: {report.status}")]
 
     async def _paused(self) -> Finding | None:
