@@ -10,7 +10,7 @@ RENTALS = $(or $(DATA),../shared/data/listings/italy_rentals_2023.csv.gz)
 USABLE  = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: help demo up test check check-deploy fuzz crash faults mutants bench-churn bench-kafka bench-latency bench-match \
-        bench-pipeline bench-preview bench-restart bench-scale lock openapi clean
+        bench-pipeline bench-preview bench-restart bench-scale bench-sender lock openapi clean
 .DEFAULT_GOAL = help
 
 help:  ## these lines
@@ -66,6 +66,9 @@ bench-restart: .venv/ready  ## how long a matcher takes to start with a million 
 
 bench-scale: .venv/ready  ## one, two and four matchers on one Kafka
 	@$(ITARENT) bench scale $(RENTALS) $(ARGS)
+
+bench-sender: .venv/ready  ## the sender: intake, dispatch beside others, replicas, 10M rows, latency, digests; DATA as above
+	@$(ITARENT) bench sender $(RENTALS) $(ARGS)
 
 lock: .venv/ready  ## requirements.lock after a change of dependencies; UPGRADE=1 takes the newest versions
 	@$(ITARENT) lock $(if $(UPGRADE),--upgrade)

@@ -488,3 +488,10 @@ async def test_the_control_api_says_what_is_wrong_with_a_request(simulator: Simu
             assert "kind" in await response.text()
         async with session.post("/simulator/phones/12/join") as response:
             assert response.status == 422
+
+
+async def test_many_phones_join_at_once(simulator: SimulatorClient, post: Post) -> None:
+    bruno, carla = "+393335550102", "+393335550103"
+    assert (await post(To=f"whatsapp:{bruno}"))[0] == 400
+    await simulator.join_all([bruno, carla])
+    assert [(await post(To=f"whatsapp:{each}"))[0] for each in (bruno, carla)] == [201, 201]

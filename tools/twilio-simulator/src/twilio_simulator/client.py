@@ -1,7 +1,7 @@
 """A client of the control API: how tests, checks and the demo act as the people with the phones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -54,6 +54,10 @@ class SimulatorClient:
         if name:
             await self._call("PUT", f"/phones/{phone}", {"name": name})
         await self._call("POST", f"/phones/{phone}/join")
+
+    async def join_all(self, phones: Sequence[str]) -> None:
+        """Many phones have joined the sandbox at once."""
+        await self._call("POST", "/joins", {"numbers": phones})
 
     async def forget(self, phone: str) -> None:
         """The phone and its chat, as if it had never been."""

