@@ -34,7 +34,7 @@ check-deploy: .venv/ready  ## images, manifests and docker compose for real; nee
 fuzz: .venv/ready  ## requests of every kind to the api, for an hour at most; EXAMPLES=500 for each operation
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),500) .venv/bin/pytest -s services/api/tests/test_fuzz.py $(ARGS)
 
-crash: .venv/ready  ## kill services, let matchers come and go while listings flow; SEEDS=10 runs ten different times
+crash: .venv/ready  ## matchers come, go, die and freeze while listings flow; SEEDS=10 runs ten different times
 	@CRASH_SEEDS=$(or $(SEEDS),1) .venv/bin/pytest tests/test_crash.py $(ARGS)
 
 faults: .venv/ready  ## break everything while listings flow, and judge the laws; SEEDS=5, FAMILY="killed kafka", SEED=3

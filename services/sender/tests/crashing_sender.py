@@ -6,15 +6,14 @@ its exit status is printed.
 """
 
 import asyncio
-import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
 from common.kafka import Publisher
+from itarent.faults.crash_points import after, before, die
 from sender.intake import Intake
 from sender.ledger import Begun, Ledger
 from sender.main import main
@@ -26,35 +25,6 @@ Concerns = Callable[..., bool]
 
 USER = PHONE = ""
 """Whose message it strikes at."""
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def before(owner: type, name: str, concerns: Concerns) -> None:
-    step = getattr(owner, name)
-
-    @functools.wraps(step)
-    async def dying(*arguments: Any) -> Any:
-        if concerns(*arguments):
-            die()
-        return await step(*arguments)
-
-    setattr(owner, name, dying)
-
-
-def after(owner: type, name: str, concerns: Concerns) -> None:
-    step = getattr(owner, name)
-
-    @functools.wraps(step)
-    async def dying(*arguments: Any) -> Any:
-        result = await step(*arguments)
-        if concerns(*arguments):
-            die()
-        return result
-
-    setattr(owner, name, dying)
 
 
 def of_notification(_: Intake, received: Any) -> bool:

@@ -587,6 +587,20 @@ async def test_callbacks_may_come_before_the_answer_and_in_any_order(sender: Sen
     assert [tuple(row) for row in rows] == [("ended", "read", "SM1")]
 
 
+async def test_an_answer_that_comes_after_what_followed_it_reports_nothing_older(sender: Sender) -> None:
+    """A process was frozen while Twilio answered it; another one has meanwhile looked up what became of its call."""
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(flat_for(anna.user_id))
+    [call] = (await sender.ledger.begin(1)).calls
+    delivered = reported_status(
+        call.message_id, 1, Source.LOOK_UP, status=MessageStatus.DELIVERED, sid="SM1", code=None
+    )
+    await sender.reports.record([delivered])
+    await sender.reports.record([Reported(call.message_id, 1, Accepted("SM1", MessageStatus.QUEUED), Source.ANSWER)])
+    assert {report["status"] for report in await sender.outbox()} == {"delivered"}
+
+
 async def test_a_late_word_of_an_attempt_that_failed_does_not_stop_its_successor(sender: Sender) -> None:
     anna = renter()
     event = flat_for(anna.user_id)

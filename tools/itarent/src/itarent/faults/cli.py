@@ -8,6 +8,7 @@ from rich.console import Console
 
 from itarent.commands import until_stopped
 from itarent.faults import report
+from itarent.faults.broken import BUILDS
 from itarent.faults.families import FAMILIES
 from itarent.faults.laws import MOST_SHOWN
 from itarent.faults.run import Result, run
@@ -22,13 +23,17 @@ def faults(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each family, with the seeds 1, 2, …")] = 1,
     seed: Annotated[int | None, typer.Option(help="Only this seed: a run that is to be repeated.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the families that CI runs.")] = False,
+    broken: Annotated[bool, typer.Option("--broken", help="Test the suite: builds that break a law each.")] = False,
     keep: Annotated[bool, typer.Option(help="Write benchmarks/results/faults.json and docs/faults.md.")] = True,
 ) -> None:
     """Break everything that can break while listings flow; a history checker judges the laws L1 to L9.
 
-    Exit status: 0 when no law was breached, 1 when one was, 2 when there is no such family.
+    Exit status: 0 when no law was breached, 1 when one was, 2 when there is no such family. With --broken, 0 when every
+    broken build was caught.
     """
     console = Console()
+    if broken:
+        raise typer.Exit(_uncaught(console))
     chosen = _chosen(family or [], quick=quick)
     results: list[Result] = []
     unfinished: list[str] = []
@@ -68,6 +73,24 @@ async def _run(
         except Exception:  # noqa: BLE001 - the other families are to be run all the same; the exit status tells
             console.print_exception(max_frames=10)
             unfinished.append(family.name)
+
+
+def _uncaught(console: Console) -> int:
+    """How many broken builds breached nothing, or another law than theirs."""
+    uncaught = list(BUILDS)
+
+    async def run_all() -> None:
+        for name, build in BUILDS.items():
+            with scratch_home(home_of(PROJECT)) as home:
+                (result,) = await run(build.family(name), [1], home)
+            laws = sorted({breach.law for breach in result.breaches})
+            if build.law in laws:
+                uncaught.remove(name)
+            verdict = "[green]caught[/green]" if build.law in laws else "[red]not caught[/red]"
+            console.print(f"{build.about}: {verdict}, breaches of {', '.join(laws) or 'nothing'}")
+
+    until_stopped(run_all(), console)
+    return len(uncaught)
 
 
 def _tell(console: Console, result: Result) -> None:

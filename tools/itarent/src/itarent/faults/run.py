@@ -30,7 +30,7 @@ from local_servers.home import home_of
 from local_servers.processes import DidNotStart
 from twilio_simulator.client import connected
 
-PER_SECOND: Final = 25.0
+PER_SECOND: Final = 8.0
 """Messages a second over all replicas: fewer than there would be, so that the limit is in use."""
 
 AHEAD_S: Final = 1.0

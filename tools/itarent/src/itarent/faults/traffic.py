@@ -38,7 +38,7 @@ ANSWERED_WITHIN_S: Final = 4.0
 RETRY_S: Final = 0.2
 LOOK_S: Final = 0.25
 ZONES: Final = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "Europe/London")
-CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "MENO", "xylofono quarantadue")
+CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "xylofono quarantadue")
 """The last one is no command: by it texts of users are found where they must not stand."""
 
 RENTERS_OF_A_RUN: Final = 18

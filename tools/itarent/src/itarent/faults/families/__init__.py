@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from itarent.faults.families import callbacks, frozen, kafka, killed, postgres, twilio
+from itarent.faults.families import callbacks, crash_points, frozen, kafka, killed, postgres, twilio
 from itarent.faults.scene import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
     killed.FAMILY,
+    crash_points.FAMILY,
     frozen.FAMILY,
     kafka.BROKER,
     kafka.GROUPS,
