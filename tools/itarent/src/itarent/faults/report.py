@@ -15,7 +15,8 @@ from itarent.project import PROJECT
 
 RESULTS: Final = PROJECT / "benchmarks" / "results" / "faults.json"
 PAGE: Final = PROJECT / "docs" / "faults.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+FAMILY_MARKS: Final = ("<!-- families -->", "<!-- /families -->")
+RESULT_MARKS: Final = ("<!-- results -->", "<!-- /results -->")
 
 Row = Mapping[str, Any]
 
@@ -49,10 +50,21 @@ def _row(result: Result) -> Row:
 
 
 def write_page(rows: Sequence[Row], page: Path = PAGE) -> None:
-    """Put the results between their marks in the page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+    """Put the families and the results between their marks in the page."""
+    text = _between(FAMILY_MARKS, families(), page.read_text())
+    page.write_text(_between(RESULT_MARKS, table(rows), text))
+
+
+def _between(marks: tuple[str, str], new: str, text: str) -> str:
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def families() -> str:
+    """A line for each family."""
+    lines = [f"| `{family.name}` | {family.about} | {family.drains_within_s:g} s |" for family in FAMILIES]
+    return "\n".join(["", "| family | what is broken | drains within |", "|---|---|---:|", *lines, ""])
 
 
 def table(rows: Sequence[Row]) -> str:
