@@ -166,6 +166,33 @@ async def test_a_list_is_filtered_by_the_day_of_sending(
     assert await asyncio.to_thread(messages.list, date_sent=now - timedelta(days=2)) == []
 
 
+async def test_a_day_that_ends_a_list_is_part_of_it(simulator: SimulatorClient, http: aiohttp.ClientSession) -> None:
+    await simulator.invent(ANNA, "at noon", sent_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    url = f"{simulator.base_url}/2010-04-01/Accounts/{simulator.account_sid}/Messages.json"
+    account = {"Authorization": aiohttp.encode_basic_auth(simulator.account_sid, simulator.auth_token)}
+    for last, expected in {"2026-02-28": 0, "2026-03-01": 1, "2026-03-01T11:00:00Z": 0}.items():
+        async with http.get(url, params={"DateSent<": last}, headers=account) as response:
+            assert len((await response.json())["messages"]) == expected, last
+
+
+async def test_a_message_can_be_lost_invented_and_changed_behind_everybodys_back(
+    simulator: SimulatorClient, receiver: Receiver, post: Post
+) -> None:
+    _, lost = await post()
+    await simulator.lose(lost["sid"])
+    await simulator.invent(ANNA, "somebody else's")
+    _, changed = await post(StatusCallback=receiver.url)
+    told = len(await receiver.requests_when(3))
+    await simulator.amend(changed["sid"], status="failed", error_code=63024, price="-0.00750", price_unit="USD")
+    messages = await asyncio.to_thread(official_client(simulator).messages.list)
+    assert {(each.body, each.status, each.price) for each in messages} == {
+        (changed["body"], "failed", "-0.00750"),
+        ("somebody else's", "delivered", None),
+    }
+    await simulator.callbacks_delivered()
+    assert len(receiver.requests) == told
+
+
 async def test_without_the_right_credentials_the_answer_is_twilios_401(simulator: SimulatorClient) -> None:
     url = f"{simulator.base_url}/2010-04-01/Accounts/{simulator.account_sid}/Messages.json"
     authorization = aiohttp.encode_basic_auth(simulator.account_sid, "wrong")

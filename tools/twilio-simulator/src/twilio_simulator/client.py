@@ -121,6 +121,20 @@ class SimulatorClient:
         lines = (await self._call("GET", "/messages")).splitlines()
         return [_ACCEPTED.validate_json(line) for line in lines]
 
+    async def invent(self, phone: str, text: str, *, sent_at: datetime | None = None) -> str:
+        """Somebody else sends a message with this account; its SID."""
+        body = await self._call("POST", "/messages", {"to": phone, "body": text, "sent_at": sent_at})
+        sid: str = orjson.loads(body)["sid"]
+        return sid
+
+    async def amend(self, sid: str, **changes: str | int | datetime) -> None:
+        """A message is otherwise, and no callback tells it: `status`, `error_code`, `price`, and so on."""
+        await self._call("PATCH", f"/messages/{sid}", changes)
+
+    async def lose(self, sid: str) -> None:
+        """A message is gone, as if it had never been taken."""
+        await self._call("DELETE", f"/messages/{sid}")
+
     async def messages_when(self, count: int, timeout_seconds: float = 10) -> list[AcceptedMessage]:
         """Wait until at least so many were accepted. Raises TimeoutError."""
         async with asyncio.timeout(timeout_seconds):

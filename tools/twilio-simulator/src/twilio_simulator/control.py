@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import orjson
-from pydantic import AnyHttpUrl, BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -70,6 +70,23 @@ class Writing(BaseModel):
 
 class Joining(BaseModel):
     numbers: list[Annotated[str, StringConstraints(pattern=r"^\+[1-9]\d{6,14}$")]] = Field(max_length=10_000)
+
+
+class Invention(BaseModel):
+    to: Annotated[str, StringConstraints(pattern=f"^{NUMBER.pattern}$")]
+    body: str = Field(max_length=1600)
+    sent_at: AwareDatetime | None = Field(default=None, description="now, unless it is given")
+
+
+class Amendment(BaseModel):
+    """What is not given stays as it is."""
+
+    status: Status | None = None
+    error_code: int | None = None
+    sent_at: AwareDatetime | None = None
+    num_segments: int | None = Field(default=None, ge=0)
+    price: str | None = Field(default=None, pattern=r"^-?\d+(\.\d+)?$")
+    price_unit: str | None = Field(default=None, pattern="^[A-Z]{3}$")
 
 
 class Expiry(BaseModel):
@@ -223,6 +240,29 @@ class Control:
         accepted = [message for message in self._simulator.store.messages.values() if _was_accepted(message)]
         lines = (orjson.dumps(_export(message), option=orjson.OPT_APPEND_NEWLINE) for message in accepted)
         return Response(b"".join(lines), media_type="application/x-ndjson")
+
+    async def invent(self, request: Request) -> Response:
+        """Somebody else sends a message with this account."""
+        given = await _read(request, TypeAdapter(Invention))
+        message = self._simulator.invent(given.to, given.body, given.sent_at or self._simulator.clock.now())
+        return _json({"sid": message.sid}, 201)
+
+    async def amend(self, request: Request) -> Response:
+        """A message is otherwise from now on: no callback tells it."""
+        changes = await _read(request, TypeAdapter(Amendment))
+        message = self._simulator.amend(self._message(request), **changes.model_dump(exclude_unset=True))
+        return _json(_export(message))
+
+    async def lose(self, request: Request) -> Response:
+        """A message is gone, as if it had never been taken."""
+        self._simulator.store.remove(self._message(request).sid)
+        return Response(status_code=204)
+
+    def _message(self, request: Request) -> Message:
+        message = self._simulator.store.messages.get(request.path_params["sid"])
+        if message is None:
+            raise HTTPException(404, "There is no message with this SID.")
+        return message
 
     async def reset(self, request: Request) -> Response:
         seed = (await _read(request, TypeAdapter(Reset))).seed
@@ -384,6 +424,9 @@ def control_app(simulator: Simulator) -> Starlette:
             Route(f"{phone}/expire", control.expire, methods=["POST"]),
             Route("/simulator/joins", control.join_all, methods=["POST"]),
             Route("/simulator/messages", control.messages),
+            Route("/simulator/messages", control.invent, methods=["POST"]),
+            Route("/simulator/messages/{sid}", control.amend, methods=["PATCH"]),
+            Route("/simulator/messages/{sid}", control.lose, methods=["DELETE"]),
             Route("/simulator/counters", control.counters),
             Route("/simulator/faults", control.add_fault, methods=["POST"]),
             Route("/simulator/faults", control.clear_faults, methods=["DELETE"]),

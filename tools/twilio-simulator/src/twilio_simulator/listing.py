@@ -56,13 +56,18 @@ def query_of(parameters: dict[str, str]) -> Query | Refusal:
 
 
 def _bounds(parameters: dict[str, str]) -> tuple[datetime | None, datetime | None]:
-    """DateSent is a whole day of UTC, even when a time is given."""
+    """DateSent is a whole day of UTC, even when a time is given. `DateSent<` includes a day that is given alone."""
     if "DateSent" in parameters:
         day = _start_of(_moment(parameters["DateSent"]).date())
         return day, day + timedelta(days=1, microseconds=-1)
     sent_from = _moment(parameters["DateSent>"]) if "DateSent>" in parameters else None
-    sent_until = _moment(parameters["DateSent<"]) if "DateSent<" in parameters else None
+    sent_until = _last_moment(parameters["DateSent<"]) if "DateSent<" in parameters else None
     return sent_from, sent_until
+
+
+def _last_moment(text: str) -> datetime:
+    is_a_day = len(text) == len("2026-01-31")
+    return _moment(text) + (timedelta(days=1, microseconds=-1) if is_a_day else timedelta())
 
 
 def _moment(text: str) -> datetime:

@@ -57,6 +57,9 @@ class Message:
     callback_attempts: int = 0
     ends: Status = Status.DELIVERED
     end_code: int | None = None
+    num_segments: int = 1
+    price: str | None = None  # as Twilio tells it: below zero
+    price_unit: str | None = None
     kind: Literal["message"] = "message"
 
 
@@ -88,9 +91,9 @@ def message_json(message: Message, account_sid: str) -> dict[str, object]:
         "from": message.sender,
         "messaging_service_sid": message.service_sid,
         "num_media": str(len(message.media_urls)),
-        "num_segments": "1",
-        "price": None,
-        "price_unit": None,
+        "num_segments": str(message.num_segments),
+        "price": message.price,
+        "price_unit": message.price_unit,
         "sid": message.sid,
         "status": message.status,
         "subresource_uris": {"media": f"{uri}/Media.json"},

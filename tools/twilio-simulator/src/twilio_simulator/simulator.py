@@ -207,6 +207,30 @@ class Simulator:
         self.store.record(redacted)
         return redacted
 
+    # What nobody did who uses this account's API as we do
+
+    def invent(self, number: str, body: str, sent_at: datetime) -> Message:
+        """A message to the phone that somebody else has sent with this account."""
+        message = Message(
+            sid=new_sid("SM"),
+            direction=Direction.API,
+            sender=address_of(self.account.number),
+            to=address_of(number),
+            body=body,
+            status=Status.DELIVERED,
+            created_at=sent_at,
+            updated_at=sent_at,
+            sent_at=sent_at,
+        )
+        self.store.record(message)
+        return message
+
+    def amend(self, message: Message, **changes: Any) -> Message:  # noqa: ANN401 - of the message's fields
+        """The message is otherwise from now on, and nobody is told."""
+        amended = replace(message, **changes)
+        self.store.record(amended)
+        return amended
+
     # The account's templates
 
     def create_content(self, given: Any) -> Content | Refusal:  # noqa: ANN401 - whatever JSON a client sent
