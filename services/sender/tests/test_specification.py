@@ -98,9 +98,11 @@ async def test_what_the_sender_asks_of_twilio_is_what_the_specification_allows(
         found = await twilio.find(Sought(ANNA, digest.marker, now, now))
         assert isinstance(found, Found)
         assert (await twilio.fetch(found.sid)).sid == found.sid
+        assert await twilio.has(found.sid)
+        assert len((await twilio.sent_on(now.date())).messages) <= 3
     for request in wire.passed:
         specification.validate_request(request)
-    assert [request.method for request in wire.passed] == ["post", "post", "post", "get", "get"]
+    assert [request.method for request in wire.passed] == ["post"] * 3 + ["get"] * 4
     forms = [parse_qs((request.body or b"").decode()) for request in wire.passed[:3]]
     assert [form.get("Body") for form in forms] == [[digest.body], [test.body], None]
     assert {form["StatusCallback"][0] for form in forms} == {CALLBACK}

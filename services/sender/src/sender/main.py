@@ -24,6 +24,7 @@ from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.ledger import Ledger
 from sender.plan import Policy
+from sender.reconciliation import Reconciliation
 from sender.reports import Reports
 from sender.schedule import POLLS, POLLS_WITHOUT_CALLBACKS
 from sender.settings import Settings
@@ -47,6 +48,7 @@ async def sender(settings: Settings) -> None:
     """Send until SIGTERM: then nothing new is begun, and what runs is finished and recorded."""
     bootstrap, topics, policy = settings.kafka_bootstrap_servers, settings.topics, policy_of(settings)
     database_url = settings.database_url.get_secret_value()
+    name = f"{settings.kafka_instance_id or socket.gethostname()}/{os.getpid()}"
     await migrate(database_url, "sender")
     async with (
         open_pool(database_url, "sender", size=POOL_SIZE) as pool,
@@ -69,7 +71,7 @@ async def sender(settings: Settings) -> None:
                 pool,
                 topics,
                 policy,
-                name=f"{settings.kafka_instance_id or socket.gethostname()}/{os.getpid()}",
+                name=name,
                 per_second=settings.whatsapp_messages_per_second,
                 lease=timedelta(seconds=settings.sender_lease_seconds),
                 standings=approvals.standings,
@@ -96,6 +98,7 @@ async def sender(settings: Settings) -> None:
             backlog.run(),
             FirstLooks(pool).run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
+            *([Reconciliation(pool, twilio, reports, name=name).run()] if settings.has_account else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),
         ):

@@ -6,7 +6,9 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +20,8 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from common.events import MessageStatus
+from common.prices import MILLIONTHS, Micros
+from sender.comparison import Listed
 from sender.outcomes import Accepted, InDoubt, Outcome, Unavailable, refusal_of
 from sender.progress import Unclear
 
@@ -28,6 +32,10 @@ CLOCK_SKEW: Final = timedelta(minutes=2)
 """How far Twilio's clock may be from ours when a message is looked up by its time."""
 PAGE: Final = 50
 MOST_LOOKED_AT: Final = 200
+WHOLE_PAGE: Final = 1000
+"""The most messages that Twilio lists at once."""
+ADDRESS: Final = "whatsapp:"
+CREATED_BY_API: Final = "outbound-api"
 SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 MOST_CODE: Final = 2**31 - 1
 LONGEST_PAUSE_S: Final = 300
@@ -62,6 +70,14 @@ class Sought:
     since: datetime  # before the first attempt of the message was made
     until: datetime  # when the last one was known to be over
     known: AbstractSet[str] = frozenset()  # MessageSids that belong to other attempts
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of Twilio's list, the newest first; `next` is where it goes on, None at its end."""
+
+    messages: tuple[Listed, ...]
+    next: str | None
 
 
 @dataclass(frozen=True)
@@ -196,7 +212,7 @@ class Twilio:
 
     def _form(self, request: Request) -> dict[str, Any]:
         form = {
-            "To": f"whatsapp:{request.to}",
+            "To": f"{ADDRESS}{request.to}",
             "From": self._sender,
             "StatusCallback": request.status_callback,
             "Body": request.body,
@@ -219,7 +235,7 @@ class Twilio:
         unclear: Unclear | None = None
         try:
             chat = await self._client.messages.stream_async(
-                to=f"whatsapp:{sought.to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
+                to=f"{ADDRESS}{sought.to}", from_=self._sender, page_size=PAGE, limit=MOST_LOOKED_AT
             )
             async for message in chat:
                 looked_at += 1
@@ -244,6 +260,38 @@ class Twilio:
         """
         try:
             return _found(await self._client.messages(sid).fetch_async())
+        except Exception as error:
+            raise _lookup_failed(error) from error
+
+    async def sent_on(self, day: date, page: str | None = None) -> Page:
+        """Messages from our number that Twilio sent on a day (UTC): from the first, or where an earlier page says.
+
+        Those that Twilio has taken and never sent are on no day's list.
+
+        Raises:
+            LookupFailed: Twilio did not answer, or its answer cannot be read.
+        """
+        first = {"From": self._sender, "DateSent": f"{day.isoformat()}T00:00:00Z", "PageSize": WHOLE_PAGE}
+        try:
+            url = self._client.api.absolute_url(page) if page else self._messages_url
+            answer = await self._client.request_async("GET", url, params=None if page else first)
+            return _page(json.loads(answer.content), urlsplit(self._messages_url).path)
+        except Exception as error:
+            raise _lookup_failed(error) from error
+
+    async def has(self, sid: str) -> Listed | None:
+        """A message by its MessageSid; None if Twilio does not know it.
+
+        Raises:
+            LookupFailed: Twilio did not answer, or its answer cannot be read.
+        """
+        try:
+            url = self._messages_url.replace("/Messages.json", f"/Messages/{sid}.json")
+            return _listed(json.loads((await self._client.request_async("GET", url)).content))
+        except Refused as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise _lookup_failed(refused) from refused
         except Exception as error:
             raise _lookup_failed(error) from error
 
@@ -305,6 +353,34 @@ class NoAccount(Twilio):
 
     async def fetch(self, sid: str) -> Found:  # noqa: ARG002
         raise LookupFailed("no_account")
+
+
+def _page(body: Any, path: str) -> Page:  # noqa: ANN401 - whatever JSON a server has sent
+    following = body["next_page_uri"]
+    if following is not None and not str(following).startswith(f"{path}?"):
+        raise ValueError("next_page_uri leads elsewhere: our credentials do not")
+    return Page(tuple(map(_listed, body["messages"])), following)
+
+
+def _listed(message: Any) -> Listed:  # noqa: ANN401 - whatever JSON a server has sent
+    created_at = message["date_created"]
+    return Listed(
+        sid=str(message["sid"]),
+        ours=message["direction"] == CREATED_BY_API,
+        to=str(message["to"] or "").removeprefix(ADDRESS),
+        body=str(message["body"] or ""),
+        status=_status(message["status"]),
+        error_code=_code(message["error_code"]),
+        created_at=parsedate_to_datetime(created_at) if created_at else None,
+        segments=int(message["num_segments"] or 1),
+        price=_price(message["price"]),
+        currency=str(message["price_unit"] or "").upper(),
+    )
+
+
+def _price(told: str | None) -> Micros | None:
+    """What was charged: Twilio tells it below zero, and late or never."""
+    return round(abs(Decimal(told)) * MILLIONTHS) if told else None
 
 
 @dataclass(frozen=True)

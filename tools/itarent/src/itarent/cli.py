@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "openapi": "itarent.openapi.document:openapi",
     "guides": "itarent.guides:guides",
     "audit": "itarent.audit.cli:audit",
+    "reconcile": "itarent.reconcile:reconcile",
     "budget": "itarent.budget:budget",
     "listings": "itarent.listings.cli:app",
     "flats": "itarent.flats:app",

@@ -18,6 +18,7 @@ from itarent.check.report import Finding, Step, described, failed, ok, skipped, 
 from itarent.check.services import pause_of
 from itarent.check.where import Where
 from itarent.environment import SENDER, WEBHOOK
+from sender.comparison import CHECKING
 from sender.contents import Contents, standings_of
 from sender.outcomes import (
     Accepted,
@@ -44,9 +45,6 @@ from status_webhook.signature import signature_of
 SANDBOX: Final = "whatsapp:+14155238886"
 ANSWER_WITHIN_S: Final = 10.0
 ARRIVES_WITHIN_S: Final = 20.0
-TEXT: Final = (
-    "ITA_RENT_BOT: this is the test message of `itarent check twilio`. If you read it, the way to your phone works."
-)
 
 Environments = Mapping[str, Mapping[str, str]]
 Ended = Outcome | Found | LookupFailed
@@ -195,7 +193,7 @@ class TwilioCheck:
         if self.to is None:
             return [skipped("no phone is named that a test message could go to", "--to +39… , or WHATSAPP_TEST_NUMBER")]
         async with self._twilio() as twilio:
-            ended = await self._sent(twilio, Request(self.to, status_callback=None, body=TEXT))
+            ended = await self._sent(twilio, Request(self.to, status_callback=None, body=CHECKING))
             if _is_outside_window(ended) and (template := await _approved_template(twilio, self.to)):
                 self.told("more than 24 hours since this phone wrote to us: sent again as a template")
                 ended = await self._sent(twilio, template)
