@@ -43,6 +43,7 @@ POLICY = Policy(
     interval=timedelta(),
     intervals_off=False,
     links=Links("https://bot.example", "a-signing-key-of-tests"),
+    pace=timedelta(),
 )
 CALLBACK = Callback("http://127.0.0.1:9/twilio/status")
 NOT_ASKED = (MatchedSearch(subscription_id=uuid4(), revision=1, name="Milano", alert=False),)

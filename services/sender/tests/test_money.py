@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.events import DirectPurpose, MessageStatus
 from common.prices import Charge, InvalidPrices, Prices, micros, prices
-from sender.budget import Budget, Purse, month_of, next_month, percent, warning_due
+from sender.budget import Budget, Purse, Spends, month_of, next_month, percent, warning_due
 from sender.reports import Source, reported_status
 from sender.spending import BudgetWatch
 from sender.templates import Purpose
@@ -107,16 +107,18 @@ def test_the_packaged_table_names_its_date_and_its_sources() -> None:
 
 
 @given(
-    st.integers(0, 10**9), st.integers(0, 10**8), st.lists(st.tuples(st.integers(0, 10**7), st.booleans()), max_size=50)
+    st.integers(0, 10**9),
+    st.integers(0, 10**8),
+    st.lists(st.tuples(st.integers(0, 10**7), st.sampled_from(Spends)), max_size=50),
 )
 def test_no_sequence_of_messages_exceeds_the_budget_or_its_reserve(
-    limit: int, reserve: int, wanted: list[tuple[int, bool]]
+    limit: int, reserve: int, wanted: list[tuple[int, Spends]]
 ) -> None:
     purse = Purse(Budget("USD", limit, reserve), 0, datetime.now(UTC))
-    for price, asked_for in wanted:
-        if purse.covers(price, asked_for=asked_for):
+    for price, spends in wanted:
+        if purse.covers(price, spends):
             purse = purse.after(price)
-            assert purse.spent <= limit + (reserve if asked_for else 0)
+            assert purse.spent <= limit + (reserve if spends is Spends.ASKED_FOR else 0)
     assert purse.spent <= limit + reserve
 
 
@@ -233,16 +235,27 @@ async def test_digests_wait_at_the_limit_and_go_out_when_there_is_more(sender: S
 
 async def test_a_digest_that_money_never_came_for_expires_and_is_told(sender: Sender) -> None:
     anna = renter()
-    event = flat_for(anna.user_id, requested_at=datetime.now(UTC) - timedelta(days=4))
+    event = flat_for(anna.user_id)
     poor = limited(sender, messages=0)
     await poor.know(anna)
     await poor.tell(event)
     async with poor.dispatching():
         await poor.until(event, stage="waiting", detail="budget")
+        aged = event.model_copy(update={"requested_at": datetime.now(UTC) - timedelta(days=4)})
+        await poor.pool.execute("UPDATE notifications SET event = $1", aged.model_dump_json())
         await poor.pool.execute("UPDATE messages SET due_at = now(), latest_at = now() - interval '1 second'")
         await poor.until(event, stage="ended")
     assert await poor.disposition(event) == ("expired", "too_late")
     assert [each["disposition"] for each in await poor.outbox()] == ["expired"]
+
+
+async def test_a_digest_whose_flats_are_gone_does_not_wait_for_money(sender: Sender) -> None:
+    await sender.know(anna := renter())
+    poor = limited(sender, messages=0)
+    await poor.tell(event := flat_for(anna.user_id, requested_at=datetime.now(UTC) - timedelta(days=4)))
+    async with poor.dispatching():
+        await poor.until(event, stage="ended")
+    assert await poor.disposition(event) == ("expired", "too_late")
 
 
 async def test_what_people_ask_for_goes_beyond_the_budget_until_the_reserve_is_used_up(sender: Sender) -> None:

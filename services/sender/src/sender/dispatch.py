@@ -55,6 +55,11 @@ channel_paused = Gauge(
     ["reason"],
 )
 
+rate_used = Gauge(
+    "itarent_sender_rate_used",
+    "How much of the rate of the settings is used, 1 at the most: less for a while after Twilio called us too fast",
+)
+
 RETRY_S: Final = 0.5
 CHECKS: Final = 16
 BEGUN_AHEAD: Final = 2
@@ -142,6 +147,7 @@ class Dispatcher:
         self._woken.clear()
         begun = await self._ledger.begin(room)
         self._note_pause(begun.paused)
+        rate_used.set(begun.rate_share)
         for call in begun.calls:
             self._start(call)
         if begun.decided < room:

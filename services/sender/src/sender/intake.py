@@ -501,6 +501,15 @@ FROM waiting WHERE messages.message_id = waiting.message_id
 RETURNING messages.message_id, clock_timestamp() AS now
 """
 
+_FORGET_WRITTEN_FIRST = """
+-- The place in Meta's tier stays taken, by nobody whom we know.
+UPDATE written_first SET phone_hash = sha256(uuid_send(gen_random_uuid()))
+WHERE phone_hash IN (
+    SELECT sha256(convert_to(recipient, 'UTF8')) FROM attempts JOIN messages USING (message_id)
+    WHERE user_id = ANY($1::uuid[]) AND writes_first AND recipient IS NOT NULL
+)
+"""
+
 _ERASE_ATTEMPTS = """
 UPDATE attempts SET recipient = NULL, body = NULL, variables = NULL, marker = NULL
 WHERE message_id IN (SELECT message_id FROM messages WHERE user_id = ANY($1::uuid[]))
@@ -519,7 +528,7 @@ INSERT INTO contacts AS contact (user_id, erased_at)
 SELECT user_id, clock_timestamp() FROM unnest($1::uuid[]) AS erased(user_id)
 ON CONFLICT (user_id) DO UPDATE SET
     erased_at = coalesce(contact.erased_at, excluded.erased_at), last_digest_at = NULL, last_digest_id = NULL,
-    opted_out_at = NULL, opted_out_phone = NULL
+    opted_out_at = NULL, opted_out_phone = NULL, paced_until = NULL
 """
 
 _ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"
@@ -527,6 +536,7 @@ _ERASE_RECIPIENTS = "DELETE FROM recipients WHERE user_id = ANY($1::uuid[])"
 _ERASE_ORDERS = "UPDATE orders SET why = 'erased' WHERE user_id = ANY($1::uuid[])"  # operators may have named somebody
 
 _ERASE: Final = (
+    _FORGET_WRITTEN_FIRST,
     _ERASE_ATTEMPTS,
     _ERASE_REFUSALS,
     _ERASE_CONTACTS,

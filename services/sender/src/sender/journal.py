@@ -23,6 +23,7 @@ class Happened(StrEnum):
     TWICE = "twice"  # an attempt that was given up as lost had reached Twilio after all, and so has another
     PAUSED = "paused"  # the channel: nothing is sent until a time
     RESUMED = "resumed"  # the channel
+    SLOWED = "slowed"  # the channel: `detail` is how much of the rate is used, growing again from then on
 
 
 @dataclass(frozen=True)

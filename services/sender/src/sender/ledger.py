@@ -23,13 +23,14 @@ from common.events import (
 )
 from common.outbox import Outbox
 from common.topics import Topics
-from sender import first_looks, rate, spending
-from sender.budget import Purse, day_of
+from sender import first_looks, means, pace, rate, spending, written_first
+from sender.budget import day_of
 from sender.fold import Settled
 from sender.journal import Happened
-from sender.plan import HELD, Asked, Contact, Due, End, Means, Plan, Policy, Send, Wait, Worded, plan
-from sender.rate import Channel
-from sender.schedule import FRESH_FOR
+from sender.means import Lack, Means
+from sender.plan import HELD, Asked, Case, Contact, Due, End, Plan, Policy, Send, Wait, Worded, plan
+from sender.rate import Channel, Throttle
+from sender.schedule import FRESH_FOR, WINDOW
 from sender.spending import Expense
 from sender.templates import Standings
 
@@ -66,11 +67,15 @@ class Tells:
 
 @dataclass(frozen=True)
 class Begun:
-    """What may be sent now, how many messages were decided about, sent or not, and why the channel is paused."""
+    """What may be sent now, how many messages were decided about, sent or not, and why the channel is paused.
+
+    `rate_share`: how much of the rate is used.
+    """
 
     calls: tuple[Call, ...] = ()
     decided: int = 0
     paused: str = ""
+    rate_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class _Claimed:
     contacts: Mapping[UUID, Contact]
     waiting: Mapping[UUID, Waiting]
     told: Mapping[UUID, frozenset[UUID]]
+    standings: Standings
     means: Means
 
 
@@ -131,31 +137,33 @@ class Ledger:
             now = row["now"]
             if row["held"]:
                 return Begun(paused=HELD)
-            channel = Channel(row["next_slot"], row["paused_until"], row["probing_until"], row["strikes"])
-            slots = rate.reserve(channel.next_slot, now, self._per_second, channel.room(now, most))
+            channel = _channel(row)
+            share = channel.throttle.at(now)
+            slots = rate.reserve(channel.next_slot, now, self._per_second * share, channel.room(now, most))
             if not slots.at:
-                return Begun(paused=row["reason"])
+                return Begun(paused=row["reason"], rate_share=share)
             claimed = await self._claim(connection, len(slots.at), now)
             if not claimed.due:
-                return Begun(paused=row["reason"])
+                return Begun(paused=row["reason"], rate_share=share)
             decided = self._decide(claimed, now)
             calls = await self._commit(connection, claimed, decided, slots, now)
             if calls:
-                used = rate.reserve(channel.next_slot, now, self._per_second, len(calls))
+                used = rate.reserve(channel.next_slot, now, self._per_second * share, len(calls))
                 probing = now + rate.PROBE if channel.strikes else None
                 await connection.execute(_USE_CHANNEL, used.next_slot, probing)
-        return Begun(tuple(calls), len(claimed.due), row["reason"])
+        return Begun(tuple(calls), len(claimed.due), row["reason"], share)
 
     async def another_slot(self) -> timedelta | None:
         """Another slot for a call whose own has lapsed: the delay until it, or None when all are taken for now."""
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(_LOCK_CHANNEL)
             assert row is not None
-            slots = rate.reserve(row["next_slot"], row["now"], self._per_second, 1)
+            now, share = row["now"], _channel(row).throttle.at(row["now"])
+            slots = rate.reserve(row["next_slot"], now, self._per_second * share, 1)
             if not slots.at:
                 return None
             await connection.execute(_USE_CHANNEL, slots.next_slot, row["probing_until"])
-            return _delay(slots.at[0], row["now"])
+            return _delay(slots.at[0], now)
 
     async def extend_leases(self, message_ids: Sequence[UUID]) -> None:
         """Keep the calls that still run from being taken for those of a dead process."""
@@ -172,14 +180,16 @@ class Ledger:
         locked = await connection.fetch(_LOCK_RECIPIENTS, users) if ids else []
         recipients = {row["user_id"]: Recipient.model_validate_json(row["recipient"]) for row in locked}
         refusing = await self._refusing_claims(connection, rows, recipients)
+        due = [_due(row) for row in rows]
         return _Claimed(
-            due=[_due(row) for row in rows],
+            due=due,
             attempts={row["message_id"]: row["attempt"] for row in rows},
             recipients=recipients,
             contacts={row["user_id"]: _contact(row, claim_refuses=row["user_id"] in refusing) for row in contacts},
             waiting=waiting,
             told=await self._told(connection, waiting),
-            means=Means(self._standings(), await self._purse(connection, now)),
+            standings=self._standings(),
+            means=await self._means(connection, due, recipients, now),
         )
 
     async def _refusing_claims(
@@ -193,10 +203,15 @@ class Ledger:
         refusing = {row["phone"] for row in await connection.fetch(_REFUSING, sorted(set(phones.values())))}
         return frozenset(user for user, phone in phones.items() if phone in refusing)
 
-    async def _purse(self, connection: "Connection", now: datetime) -> Purse:
-        budget = self._policy.budget
-        spent = 0 if budget.limit is None else await spending.of_month(connection, now, budget.currency)
-        return Purse(budget, spent, now)
+    async def _means(
+        self, connection: "Connection", due: Sequence[Due], recipients: Mapping[UUID, Recipient], now: datetime
+    ) -> Means:
+        phones = {phone for each in due for phone in _written_first(each, recipients.get(each.user_id), now)}
+        limit = self._policy.recipients_per_day if phones else None
+        return Means(
+            await spending.purse(connection, self._policy.budget, now),
+            await written_first.tier(connection, limit, phones, now),
+        )
 
     async def _waiting(self, connection: "Connection", ids: Sequence[UUID]) -> Mapping[UUID, Waiting]:
         waiting: dict[UUID, list[Asked]] = defaultdict(list)
@@ -222,36 +237,45 @@ class Ledger:
 
     def _decide(self, claimed: _Claimed, now: datetime) -> _Decided:
         decided = _Decided()
-        contacts, means = dict(claimed.contacts), claimed.means
+        contacts, left = dict(claimed.contacts), claimed.means
         for due in claimed.due:
-            what = self._plan(due, claimed, contacts.get(due.user_id, Contact()), means, now)
-            match what:
-                case Send():
-                    decided.sends.append((due, what))
-                    means = replace(means, purse=means.purse.after(what.form.price))
-                    if due.purpose is None:  # another digest of this user in the batch has to keep its distance
-                        contacts[due.user_id] = Contact(now, due.message_id)
-                case Wait():
-                    decided.waits.append((due, what))
-                case End():
-                    decided.ends.append((due, what))
+            contact = contacts.get(due.user_id, Contact())
+            match self._plan(self._case(due, claimed, contact, left, now)):
+                case Send() as send:
+                    decided.sends.append((due, send))
+                    left = left.after(send.need)
+                    # Another message to this user in the batch has to keep its distance.
+                    contacts[due.user_id] = self._written_to(contact, due, now)
+                case Wait() as wait:
+                    decided.waits.append((due, wait))
+                    left = left.joined(wait.reason, queued=due.waits_for == wait.reason)
+                case End() as end:
+                    decided.ends.append((due, end))
         return decided
 
-    def _plan(self, due: Due, claimed: _Claimed, contact: Contact, means: Means, now: datetime) -> Plan:
+    def _case(self, due: Due, claimed: _Claimed, contact: Contact, left: Means, now: datetime) -> Case:
+        return Case(
+            due,
+            claimed.recipients.get(due.user_id),
+            contact,
+            claimed.waiting.get(due.message_id, ()),
+            claimed.told.get(due.user_id, frozenset()),
+            self._policy,
+            claimed.standings,
+            left,
+            now,
+        )
+
+    def _written_to(self, contact: Contact, due: Due, now: datetime) -> Contact:
+        paced = replace(contact, paced_until=pace.after(contact.paced_until, now, self._policy.pace))
+        return paced if due.purpose else replace(paced, last_digest_at=now, last_digest_id=due.message_id)
+
+    def _plan(self, case: Case) -> Plan:
         try:
-            return plan(
-                due,
-                claimed.recipients.get(due.user_id),
-                contact,
-                claimed.waiting.get(due.message_id, ()),
-                claimed.told.get(due.user_id, frozenset()),
-                self._policy,
-                means,
-                now,
-            )
+            return plan(case)
         except Exception:  # one message that nobody foresaw must not hold up those of everybody else
-            log.exception("a message cannot be worded, it waits", message_id=str(due.message_id))
-            return Wait(now + CANNOT_BE_WORDED_RETRY, "cannot_be_worded")
+            log.exception("a message cannot be worded, it waits", message_id=str(case.due.message_id))
+            return Wait(case.now + CANNOT_BE_WORDED_RETRY, "cannot_be_worded")
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -269,7 +293,7 @@ class Ledger:
             Call(
                 due.message_id,
                 claimed.attempts[due.message_id] + 1,
-                send.to,
+                send.need.phone,
                 send.worded,
                 send.form.content_sid,
                 _delay(slot, now),
@@ -291,6 +315,7 @@ class Ledger:
             [wait.until for _, wait in waits],
             [wait.reason for _, wait in waits],
             now,
+            [means.behind(due.opened_at, wait.until) if wait.reason in set(Lack) else None for due, wait in waits],
         )
 
     async def _end(
@@ -322,7 +347,11 @@ class Ledger:
             [send.form.price for _, send in sends],
             self._policy.prices.currency,
             day_of(now),
+            [send.need.writes_first for _, send in sends],
+            [due.user_id for due, _ in sends],
+            self._policy.pace,
         )
+        await written_first.record(connection, [send.need.phone for _, send in sends if send.need.writes_first], now)
         expenses = [Expense(day_of(now), send.form.charge, send.form.price) for _, send in sends]
         await spending.record(connection, self._policy.prices.currency, expenses)
 
@@ -453,6 +482,7 @@ def _due(row: asyncpg.Record) -> Due:
         worded=worded,
         asked_by=row["asked_by"],
         subscription_id=row["subscription_id"],
+        waits_for=row["detail"],
     )
 
 
@@ -465,12 +495,31 @@ def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
         erased=row["erased_at"] is not None,
         held=row["held_at"] is not None,
         claim_refuses=claim_refuses,
+        paced_until=row["paced_until"],
     )
+
+
+def _channel(row: asyncpg.Record) -> Channel:
+    throttle = Throttle(row["throttle_share"], row["throttled_at"])
+    return Channel(row["next_slot"], row["paused_until"], row["probing_until"], row["strikes"], throttle)
+
+
+def _written_first(due: Due, recipient: Recipient | None, now: datetime) -> set[str]:
+    """The phones that a message may write to first: to look at the tier is needless for all others."""
+    if recipient is None:
+        return set()
+    if due.purpose is DirectPurpose.CODE:
+        return {recipient.claim.phone} if recipient.claim else set()
+    opened_at = recipient.window_opened_at
+    is_open = opened_at is not None and now < opened_at + WINDOW
+    return {recipient.phone} if recipient.phone and (due.as_template or not is_open) else set()
 
 
 _LOCK_CHANNEL = """
 -- One replica at a time decides what is sent next: slots are handed out in order, and none twice.
-SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason, held FROM channel FOR UPDATE
+SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason, held,
+    throttle_share, throttled_at
+FROM channel FOR UPDATE
 """
 
 _USE_CHANNEL = "UPDATE channel SET next_slot = $1, probing_until = $2"
@@ -504,7 +553,7 @@ ORDER BY position
 """
 
 _LOCK_CONTACTS = """
-SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone, erased_at, held_at
+SELECT user_id, last_digest_at, last_digest_id, opted_out_at, opted_out_phone, erased_at, held_at, paced_until
 FROM contacts WHERE user_id = ANY($1::uuid[])
 ORDER BY user_id FOR UPDATE
 """
@@ -535,13 +584,14 @@ GROUP BY gone.user_id
 _POSTPONE = f"""
 -- The journal is told of a reason once, however often it is looked at again.
 WITH postponed AS (
-    SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS postponed(message_id, until, reason)
+    SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $5::interval[])
+        AS postponed(message_id, until, reason, place)
 ), noted AS (
     INSERT INTO journal (message_id, at, what, detail, until)
     SELECT message_id, $4, '{Happened.WAITS}', reason, until FROM postponed JOIN messages USING (message_id)
     WHERE detail <> reason
 )
-UPDATE messages SET due_at = until, detail = reason
+UPDATE messages SET due_at = until, detail = reason, behind = coalesce(place, behind)
 FROM postponed WHERE messages.message_id = postponed.message_id
 """  # noqa: S608 - a constant
 
@@ -556,22 +606,30 @@ _START_SENDING = """
 WITH started AS (
     SELECT *
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::uuid[], $11::text[],
-                $12::text[], $13::bigint[])
-        AS started(message_id, attempt, recipient, body, variables, marker, reader, content_sid, charge, price)
+                $12::text[], $13::bigint[], $16::boolean[], $17::uuid[])
+        AS started(message_id, attempt, recipient, body, variables, marker, reader, content_sid, charge, price,
+            writes_first, user_id)
 ), sending AS (
     UPDATE messages
     SET stage = 'sending', detail = '', attempt = started.attempt, as_template = started.body IS NULL,
         lease_until = $8::timestamptz + $9::interval, leased_by = $10, changed_at = $8
     FROM started
     WHERE messages.message_id = started.message_id
+), written_to AS (
+    SELECT user_id, count(*) AS messages, count(reader) AS digests,
+        (array_agg(message_id) FILTER (WHERE reader IS NOT NULL))[1] AS digest_id
+    FROM started GROUP BY user_id
 ), counted AS (
-    UPDATE contacts SET last_digest_at = $8, last_digest_id = started.message_id, turns = turns + 1
-    FROM started
-    WHERE contacts.user_id = started.reader
+    UPDATE contacts
+    SET paced_until = greatest(paced_until, $8) + $18::interval * messages, turns = turns + digests,
+        last_digest_at = CASE WHEN digests > 0 THEN $8 ELSE last_digest_at END,
+        last_digest_id = coalesce(digest_id, last_digest_id)
+    FROM written_to WHERE contacts.user_id = written_to.user_id
 )
 INSERT INTO attempts (message_id, attempt, recipient, body, variables, marker, started_at,
-    content_sid, charge, currency, spent_on, price_micros, charged_micros)
-SELECT message_id, attempt, recipient, body, variables, marker, $8, content_sid, charge, $14, $15, price, price
+    content_sid, charge, currency, spent_on, price_micros, charged_micros, writes_first)
+SELECT message_id, attempt, recipient, body, variables, marker, $8, content_sid, charge, $14, $15, price, price,
+    writes_first
 FROM started
 """
 

@@ -56,7 +56,8 @@ async def sender(settings: Settings) -> None:
         twilio_of(settings) as twilio,
         make_broker(bootstrap, "sender") as broker,
     ):
-        approvals, watch = Approvals(Contents(twilio), pool), BudgetWatch(pool, policy.budget)
+        approvals = Approvals(Contents(twilio), pool)
+        watch = BudgetWatch(pool, policy.budget, policy.recipients_per_day)
         backlog = Backlog(pool)
         reports = Reports(
             pool,
@@ -130,6 +131,8 @@ def policy_of(settings: Settings) -> Policy:
         links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
         prices=settings.prices,
         budget=settings.budget,
+        recipients_per_day=settings.recipients_per_day,
+        pace=timedelta(seconds=settings.whatsapp_seconds_per_recipient),
         polls=POLLS if settings.webhook_public_url else POLLS_WITHOUT_CALLBACKS,
     )
 

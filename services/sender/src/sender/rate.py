@@ -1,4 +1,7 @@
-"""The global rate: slots that are 1/R seconds apart, reserved for at most a second ahead and never saved up."""
+"""The global rate: slots that are 1/R seconds apart, reserved for at most a second ahead and never saved up.
+
+R is what the settings say, or less for a while after we were called too fast.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +15,34 @@ AHEAD: Final = timedelta(seconds=1)
 at most R * (t + 1) + 1 messages, over all replicas, whichever of them dies."""
 
 
+SLOWER: Final = 0.5
+SLOWEST: Final = 1 / 16
+FASTER_PER_MINUTE: Final = 0.1
+"""What Twilio or WhatsApp calls too fast halves the rate, to a sixteenth at the least. It grows again by a tenth of
+what the settings allow a minute: five minutes after one such refusal it is what it was."""
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """How much of the rate is used: `share` at `since`, and more from then on."""
+
+    share: float = 1.0
+    since: datetime | None = None  # None: we were never too fast
+
+    def at(self, now: datetime) -> float:
+        """The share of the rate that is used at a moment: above 0, at most 1."""
+        if self.since is None:
+            return 1.0
+        minutes = max(now - self.since, timedelta()) / timedelta(minutes=1)
+        return min(1.0, self.share + FASTER_PER_MINUTE * minutes)
+
+    def slower(self, begun_at: datetime, now: datetime) -> "Throttle":
+        """After a refusal of a call begun at a moment. What was begun before we last slowed down says nothing new."""
+        if self.since and begun_at <= self.since:
+            return self
+        return Throttle(max(SLOWEST, self.at(now) * SLOWER), now)
+
+
 @dataclass(frozen=True)
 class Channel:
     """The WhatsApp sender as all replicas see it; `strikes`: how often in a row it has refused."""
@@ -20,6 +51,7 @@ class Channel:
     paused_until: datetime | None
     probing_until: datetime | None
     strikes: int
+    throttle: Throttle = Throttle()
 
     def room(self, now: datetime, wanted: int) -> int:
         """How many messages may be begun, but for the rate: none in a pause, one after it until one has passed."""

@@ -18,11 +18,11 @@ from common.outbox import Outbox
 from common.prices import Charge, Micros, Prices
 from common.topics import Topics
 from common.twilio_errors import advice_of
-from sender import journal, polling, spending
+from sender import journal, polling, spending, written_first
 from sender.intake import DUE_CHANNEL
 from sender.journal import Entry, Happened
 from sender.ledger import settle_messages, settled_events
-from sender.outcomes import Accepted, InDoubt, Unavailable, failure_of, word_of
+from sender.outcomes import Accepted, Cause, Delayed, InDoubt, RateLimited, Unavailable, failure_of, word_of
 from sender.progress import (
     DOUBTFUL,
     PARKED_RECHECK,
@@ -39,6 +39,7 @@ from sender.progress import (
     Unclear,
     follow,
 )
+from sender.rate import Throttle
 from sender.schedule import POLL_AGAIN, POLLS, channel_pause
 from sender.spending import Expense
 from sender.statuses import FAILURES
@@ -172,6 +173,9 @@ class _Batch:
     twice: list[UUID] = field(default_factory=list)  # messages that Twilio has twice
     doubtful: int = 0  # calls that ended in doubt
     proven_at: datetime | None = None  # when a call was begun that shows that the channel works
+    too_fast_at: datetime | None = None  # when the last call was begun that Twilio or WhatsApp calls too fast
+    untaken: list[tuple[UUID, int]] = field(default_factory=list)  # attempts that have not reached anybody after all
+    rate_share: float | None = None  # how much of the rate is used from now on, if that has changed
 
 
 class Reports:
@@ -301,6 +305,7 @@ class Reports:
         change = follow(known, reported.attempt, reported.report, situation, refused=was_refused)
         _note_answer(batch, reported, attempt, change, was_sending=known.stage is Stage.SENDING)
         _note_attempt(attempt, reported.report, change)
+        _note_speed(batch, attempt, reported.report, change)
         _note_twice(batch, reported, attempt, was_lost=was_lost)
         _note_cost(batch, reported, attempt, self._prices)
         if change:
@@ -322,6 +327,7 @@ class Reports:
             connection, self._topics.message_statuses, [*events, *settled_events(settled, batch.now)]
         )
         await self._write_channel(connection, batch)
+        await written_first.give_back(connection, batch.untaken)  # after the channel, as the dispatcher does
         await journal.write(connection, batch.journal, batch.now)
         await spending.record(connection, self._prices.currency, batch.expenses)
         if any(batch.progress[each].stage is Stage.RETRYING for each in batch.changed):
@@ -409,6 +415,18 @@ class Reports:
         elif (batch.strikes or batch.doubts) and batch.proven_at:
             was_paused = await connection.fetchval(_RESUME, batch.proven_at)
             batch.journal += [Entry(Happened.RESUMED)] * bool(was_paused)
+        if batch.too_fast_at:
+            await self._slow_down(connection, batch, batch.too_fast_at)
+
+    async def _slow_down(self, connection: "Connection", batch: _Batch, begun_at: datetime) -> None:
+        row = await connection.fetchrow(_THROTTLE)
+        assert row is not None
+        known = Throttle(row["throttle_share"], row["throttled_at"])
+        slower = known.slower(begun_at, row["now"])
+        if slower != known:
+            await connection.execute(_SLOW_DOWN, slower.share, slower.since)
+            batch.rate_share = slower.share
+            batch.journal.append(Entry(Happened.SLOWED, detail=f"{slower.share:.0%}"))
 
 
 def _note_answer(
@@ -454,6 +472,15 @@ def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> N
     attempt.changed |= before != (attempt.state, attempt.detail, attempt.sid, attempt.error_code)
 
 
+def _note_speed(batch: _Batch, attempt: _Attempt, report: Report, change: Change | None) -> None:
+    """Whether a call was too fast; one that comes late counts by when it was begun."""
+    match report:
+        case RateLimited() | Delayed(cause=Cause.CHANNEL_BUSY) if change:
+            batch.too_fast_at = max(filter(None, (batch.too_fast_at, attempt.started_at)))
+        case _:
+            return
+
+
 def _note_twice(batch: _Batch, reported: Reported, attempt: _Attempt, *, was_lost: bool) -> None:
     """What two complete looks did not find has turned up, and was sent again meanwhile: somebody has it twice."""
     if not (was_lost and attempt.state is AttemptState.ACCEPTED):
@@ -494,6 +521,8 @@ def _note_cost(batch: _Batch, reported: Reported, attempt: _Attempt, prices: Pri
         charged = 0
     elif attempt.state is AttemptState.REFUSED:
         charged = prices.of_failure(reported.failed_as, attempt.error_code) if known.counts else known.charged
+    if known.counts and not counts:
+        batch.untaken.append((reported.message_id, reported.attempt))
     if (counts, charged) != (known.counts, known.charged):
         batch.expenses.append(
             Expense(known.day, known.charge, charged - known.charged, int(counts) - int(known.counts))
@@ -541,6 +570,8 @@ def _tell(reported: Sequence[Reported], batch: _Batch) -> None:
     for pause in batch.pauses:
         level = log.error if pause.alert else log.warning
         level("Twilio: sending is paused", reason=pause.reason, seconds=pause.duration.total_seconds())
+    if batch.rate_share is not None:
+        log.warning("Twilio: too fast, sending is slowed down", percent=round(100 * batch.rate_share))
     for message_id, disposition, detail in batch.ended:
         known = batch.progress[message_id]
         level = log.error if disposition is Disposition.FAILED else log.warning
@@ -676,6 +707,10 @@ FROM (SELECT paused_at AS since FROM channel FOR UPDATE) AS before
 WHERE since IS NULL OR since <= $1
 RETURNING since IS NOT NULL
 """
+
+_THROTTLE = "SELECT throttle_share, throttled_at, clock_timestamp() AS now FROM channel FOR UPDATE"
+
+_SLOW_DOWN = "UPDATE channel SET throttle_share = $1, throttled_at = $2"
 
 _LAPSED = """
 SELECT message_id, attempt FROM messages WHERE stage = 'sending' AND lease_until < clock_timestamp() LIMIT 500

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from common.prices import micros
 from common.settings import BaseUrl, Digests, TwilioAccount, is_twilio, wrong
 from sender.budget import Budget
+from sender.pace import PACE
 
 
 def _amount(amount: Decimal) -> Decimal:
@@ -26,6 +27,18 @@ class Settings(TwilioAccount, Digests):
 
     whatsapp_messages_per_second: float = Field(
         default=80.0, ge=0, description="messages a second over all replicas; 0 is without limit"
+    )
+
+    whatsapp_recipients_per_day: int = Field(
+        default=250,
+        ge=0,
+        description="Meta's tier: to how many phones we may write first within 24 hours; 0 is without limit",
+    )
+    whatsapp_seconds_per_recipient: float = Field(
+        default=PACE.total_seconds(),
+        ge=0,
+        le=3600,
+        description="seconds that a phone is left alone for each message, but for short bursts; 0: it is not",
     )
 
     whatsapp_monthly_budget: Annotated[Decimal, AfterValidator(_amount)] | None = Field(
@@ -70,6 +83,11 @@ class Settings(TwilioAccount, Digests):
                 "WEBHOOK_PUBLIC_URL",
             )
         return url
+
+    @property
+    def recipients_per_day(self) -> int | None:
+        """To how many phones we may write first within 24 hours; None: to as many as we like."""
+        return self.whatsapp_recipients_per_day or None
 
     @property
     def budget(self) -> Budget:

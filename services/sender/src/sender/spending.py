@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 
 from common.postgres import CONNECTION_LOST
 from common.prices import MILLIONTHS, Charge, Micros
-from sender.budget import ZONE, Budget, day_of, month_of, percent, warning_due
+from sender.budget import ZONE, Budget, Purse, day_of, month_of, percent, warning_due
 
 if TYPE_CHECKING:
     from common.outbox import Connection
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LOOK_EVERY_S: Final = 15.0
+
+QUEUE_SEEN: Final = 1000
+"""So many digests that wait for money are counted before one that comes new; more make no difference."""
 
 spent_this_month = Gauge(
     "itarent_sender_spent_this_month",
@@ -63,10 +66,13 @@ async def record(connection: "Connection", currency: str, expenses: Iterable[Exp
     )
 
 
-async def of_month(connection: "Connection", now: datetime, currency: str) -> Micros:
-    """What the month of `now` has cost so far."""
-    spent: Micros = await connection.fetchval(_OF_MONTH, currency, month_of(now))
-    return spent
+async def purse(connection: "Connection", budget: Budget, now: datetime) -> Purse:
+    """What is left of the month of `now`, and how many digests wait for money."""
+    if budget.limit is None:
+        return Purse(budget, 0, now)
+    row = await connection.fetchrow(_PURSE, budget.currency, month_of(now), QUEUE_SEEN)
+    assert row is not None
+    return Purse(budget, row["spent"], now, row["queued"])
 
 
 @dataclass(frozen=True)
@@ -94,16 +100,19 @@ class Spent:
 class BudgetWatch:
     """Tells how the month stands, and warns once when the budget is nearly or wholly used."""
 
-    def __init__(self, pool: asyncpg.Pool, budget: Budget) -> None:
+    def __init__(self, pool: asyncpg.Pool, budget: Budget, recipients_per_day: int | None = None) -> None:
         self._pool = pool
         self._budget = budget
+        self._recipients_per_day = recipients_per_day
         self.spent: Spent | None = None  # as of the last look
 
     async def announce(self) -> None:
-        """The settings that are in force now: what waits for money looks again, since there may be more."""
+        """The settings that are in force now: what waits for means looks again, since there may be more."""
         budget = self._budget
-        await self._pool.execute(_ANNOUNCE, budget.currency, budget.limit, budget.reserve)
+        await self._pool.execute(_NEW_BUDGET, budget.currency, budget.limit, budget.reserve)
+        await self._pool.execute(_ANNOUNCE, budget.currency, budget.limit, budget.reserve, self._recipients_per_day)
         await self._pool.execute(_LOOK_AGAIN)
+        await self._pool.execute(_MORE_PLACES, self._recipients_per_day)
 
     async def run(self) -> None:
         """Keep looking until cancelled."""
@@ -148,18 +157,27 @@ ON CONFLICT (spent_on, currency, charge) DO UPDATE
 SET messages = spending.messages + excluded.messages, micros = spending.micros + excluded.micros
 """
 
-_OF_MONTH = """
-SELECT coalesce(sum(micros), 0)::bigint FROM spending
+_PURSE = """
+SELECT coalesce(sum(micros), 0)::bigint AS spent, (
+    SELECT count(*) FROM (
+        SELECT FROM messages WHERE stage IN ('waiting', 'retrying') AND detail = 'budget' LIMIT $3
+    ) AS waiting
+)::int AS queued
+FROM spending
 WHERE currency = $1 AND spent_on >= $2::date AND spent_on < $2::date + interval '1 month'
 """
 
 _ANNOUNCE = """
-INSERT INTO budget (currency, limit_micros, reserve_micros) VALUES ($1, $2, $3)
+INSERT INTO budget AS known (currency, limit_micros, reserve_micros, recipients_per_day) VALUES ($1, $2, $3, $4)
 ON CONFLICT (one) DO UPDATE
 SET currency = excluded.currency, limit_micros = excluded.limit_micros, reserve_micros = excluded.reserve_micros,
-    warned_month = NULL, warned_percent = 0
-WHERE (budget.currency, budget.limit_micros, budget.reserve_micros)
-    IS DISTINCT FROM (excluded.currency, excluded.limit_micros, excluded.reserve_micros)
+    recipients_per_day = excluded.recipients_per_day
+"""
+
+_NEW_BUDGET = """
+-- Before it is announced: another budget is warned about anew.
+UPDATE budget SET warned_month = NULL, warned_percent = 0
+WHERE (currency, limit_micros, reserve_micros) IS DISTINCT FROM ($1, $2, $3)
 """
 
 _LOOK_AGAIN = """
@@ -169,6 +187,19 @@ WHERE message_id IN (
     WHERE stage IN ('waiting', 'retrying') AND detail = 'budget'
     FOR UPDATE SKIP LOCKED
 )
+"""
+
+_MORE_PLACES = """
+-- As many as there are places more: the others keep the time at which a place gets free for them.
+UPDATE messages SET due_at = clock_timestamp()
+FROM (
+    SELECT message_id FROM messages
+    WHERE stage IN ('waiting', 'retrying') AND detail = 'tier'
+    ORDER BY due_at LIMIT (
+        SELECT CASE WHEN $1::int IS NULL THEN NULL ELSE greatest($1 - count(*), 0) END FROM written_first
+    )
+    FOR UPDATE SKIP LOCKED
+) AS first WHERE messages.message_id = first.message_id
 """
 
 _LOOK = """

@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -59,9 +59,9 @@ def _sends_again_in_doubt() -> None:
 def _does_not_hear_stop() -> None:
     refusal = plan._refusal  # noqa: SLF001 - to break it
 
-    def deaf(due: plan.Due, recipient: Any, contact: plan.Contact) -> str | None:  # noqa: ANN401 - as it is
-        hears = recipient.model_copy(update={"stopped": False}) if recipient else None
-        return refusal(due, hears, contact)
+    def deaf(case: plan.Case) -> str | None:
+        hears = case.recipient.model_copy(update={"stopped": False}) if case.recipient else None
+        return refusal(replace(case, recipient=hears))
 
     _replace(plan, "_refusal", deaf)
 

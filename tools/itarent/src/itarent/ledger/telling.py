@@ -85,7 +85,7 @@ def _of_journal(entry: Entry) -> Line:
     return Line(entry.at, _happened(entry), "sender", entry.attempt, after=3)
 
 
-def _happened(entry: Entry) -> str:  # noqa: PLR0911 - one case per word
+def _happened(entry: Entry) -> str:  # noqa: C901, PLR0911 - one case per word
     until = f" until {moment(entry.until)}" if entry.until else ""
     match entry.what:
         case "waits":
@@ -104,6 +104,8 @@ def _happened(entry: Entry) -> str:  # noqa: PLR0911 - one case per word
             return f"Twilio has it twice: call {entry.attempt}, given up as lost, had been taken after all."
         case "paused":
             return f"Sending was paused{until}: {words.waits(entry.detail)}"
+        case "slowed":
+            return f"We were called too fast: {entry.detail} of the rate is used, and a tenth more each minute."
         case "resumed":
             return "Sending went on: a call has gone through."
         case _:

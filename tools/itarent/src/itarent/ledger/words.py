@@ -11,6 +11,11 @@ WAITS: Final[Mapping[str, str]] = {
     "interval": "The user's last digest was too short a while ago: the interval between two is kept.",
     "no_consent": "The user's phone and consent were not known yet; they come by another topic.",
     "budget": "The month's budget is used up (`itarent budget`): it waits for money, or for the next month.",
+    "tier": "WhatsApp lets us write first to so many phones a day (WHATSAPP_RECIPIENTS_PER_DAY), and they are used up: "
+    "it waits for a place, or for the user to write.",
+    "window_may_open": "Templates are scarce, and the user wrote lately: if they write again within two hours it goes "
+    "out as free text, else as a template.",
+    "pace": "The user's phone has had too many messages in a row: WhatsApp takes one in six seconds.",
     "held": "An operator has paused sending to this user.",
     "template_unknown": "Outside the 24 hours only a template goes through; which are approved was not known yet.",
     "template_pending": "Outside the 24 hours only a template goes through, and WhatsApp still reviews it.",
@@ -49,6 +54,8 @@ ENDS: Final[Mapping[str, str]] = {
     "template_pending": "The user last wrote more than 24 hours ago, and WhatsApp still reviewed the template.",
     "template_received": "The user last wrote more than 24 hours ago, and WhatsApp still reviewed the template.",
     "budget": "The month's budget and its reserve were used up, and what somebody asks for is not sent late.",
+    "tier": "WhatsApp lets us write first to so many phones a day (WHATSAPP_RECIPIENTS_PER_DAY), they were used up, "
+    "and what somebody asks for is not sent late.",
     "nothing_left": "Nothing was left to tell when its time came: see below what became of each.",
     "outdated_code": "The code was replaced, withdrawn or used before it could be sent.",
     "cancelled": "An operator cancelled it.",

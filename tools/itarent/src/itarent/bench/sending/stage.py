@@ -31,7 +31,12 @@ JOINED_AT_ONCE: Final = 5_000
 
 UNHURRIED: Final = {"MESSAGES_PER_SECOND": "0", "REQUESTS_PER_SECOND": "0", "STATUS_PACE_SECONDS": "86400"}
 """A Twilio that takes everything. No message goes on after that: callbacks would be a benchmark of their own."""
-UNLIMITED: Final = {"DEBUG_NOTIFICATIONS": "true", "WHATSAPP_MESSAGES_PER_SECOND": "0", "LOG_LEVEL": "WARNING"}
+UNLIMITED: Final = {
+    "DEBUG_NOTIFICATIONS": "true",
+    "WHATSAPP_MESSAGES_PER_SECOND": "0",
+    "WHATSAPP_SECONDS_PER_RECIPIENT": "0",
+    "LOG_LEVEL": "WARNING",
+}
 
 Row = Mapping[str, Any]
 

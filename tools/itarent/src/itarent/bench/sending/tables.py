@@ -29,7 +29,11 @@ from sender.reports import Reports
 
 TOPICS: Final = Topics.within("bench")
 POLICY: Final = Policy(
-    enabled=True, interval=timedelta(), intervals_off=True, links=Links("https://bot.example", "a-key-of-benchmarks")
+    enabled=True,
+    interval=timedelta(),
+    intervals_off=True,
+    links=Links("https://bot.example", "a-key-of-benchmarks"),
+    pace=timedelta(),
 )
 
 

@@ -1,0 +1,20 @@
+"""How fast one phone is written to: a message every few seconds, and short bursts, borrowed from later. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+PACE: Final = timedelta(seconds=6)
+"""WhatsApp takes a message in so many seconds for one phone."""
+
+BURST: Final = 10
+"""How many messages may go out at once before their phone is left alone for as long as they would have taken."""
+
+
+def free_at(paid_until: datetime | None, pace: timedelta) -> datetime | None:
+    """When the next message may go to a phone whose messages take it until `paid_until`."""
+    return None if paid_until is None else paid_until - (BURST - 1) * pace
+
+
+def after(paid_until: datetime | None, now: datetime, pace: timedelta) -> datetime:
+    """Until when a phone's messages take it, with one more that goes out now."""
+    return max(paid_until or now, now) + pace
