@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -167,6 +168,44 @@ async def test_changed_quiet_hours_take_effect_on_what_waits(sender: Sender) -> 
         await sender.until(flat, stage="taken")
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["joins an open digest", "opens one"])
+async def test_quiet_hours_that_end_while_a_flat_comes_in_do_not_hold_it_back(sender: Sender, is_open: bool) -> None:
+    """Whoever takes the flat in has read the old hours, and is done when the new ones are saved."""
+    anna = renter(quiet_hours=QuietHours(start=time(0), end=time(23, 59, 59)), time_zone="UTC")
+    flat = flat_for(anna.user_id)
+    await sender.know(anna)
+    if is_open:
+        await sender.tell(flat_for(anna.user_id))
+    else:
+        await sender.pool.execute("INSERT INTO contacts (user_id) VALUES ($1)", anna.user_id)
+    async with sender.pool.acquire() as other:
+        holding = other.transaction()
+        await holding.start()
+        # What the flat waits for when its reader's hours have been read.
+        await other.execute(
+            "SELECT FROM messages WHERE user_id = $1 FOR UPDATE"
+            if is_open
+            else "INSERT INTO messages (message_id, user_id, kind, opened_at, due_at, latest_at)"
+            " VALUES (gen_random_uuid(), $1, 'digest', now(), now(), now())",
+            anna.user_id,
+        )
+        taking = asyncio.create_task(sender.tell(flat))
+        await eventually(partial(_waits_for_locks, sender, 1))
+        saving = asyncio.create_task(
+            sender.intake.save_recipients([anna.model_copy(update={"quiet_hours": None, "revision": 2})])
+        )
+        await eventually(partial(_waits_for_locks, sender, 2))
+        await holding.rollback()
+    await asyncio.gather(taking, saving)
+
+    assert await sender.pool.fetchval("SELECT bool_and(due_at <= now()) FROM messages") is True
+
+
+async def _waits_for_locks(sender: Sender, count: int) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await sender.pool.fetchval(waiting) == count)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -290,6 +329,17 @@ async def test_a_message_that_would_be_repeated_after_its_user_was_erased_is_not
     async with sender.dispatching():
         await sender.until(event, stage="ended", status="suppressed", detail="erased")
     assert await sender.simulator.messages() == []
+
+
+async def test_a_message_that_waits_to_be_sent_again_is_told_to_end_with_its_user(sender: Sender) -> None:
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(flat_for(anna.user_id))
+    (call,) = (await sender.ledger.begin(1)).calls
+    await sender.reports.record([Reported(call.message_id, 1, Unavailable("no_connection"), Source.ANSWER)])
+    await sender.intake.erase_recipients([anna.user_id])
+    told = [(each["attempt"], each["status"]) for each in await sender.outbox() if "status" in each]
+    assert told == [(2, "waiting"), (2, "suppressed")]
 
 
 # --- what waits is folded -------------------------------------------------------------------------------------------

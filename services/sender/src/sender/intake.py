@@ -15,6 +15,8 @@ from common.events import (
     Disposition,
     FlatDeclined,
     Grouping,
+    MessageStatus,
+    MessageStatusReported,
     NotificationRequested,
     Reason,
     Recipient,
@@ -38,6 +40,9 @@ Series = tuple[UUID, UUID | None]
 """A user, and the search whose finds share a message; None: all that the user is to be told does."""
 
 DUE_CHANNEL = "sender_due"
+
+INTAKE_LOCK: Final = 0x111A4E
+"""Key of the advisory lock that everybody shares who opens and joins digests, as the recipient that they read says."""
 
 DECLINED: Final = "declined"
 """Why something is suppressed of whose flat the user wants to hear never again."""
@@ -88,6 +93,7 @@ class Intake:
         ]
         declined = [each.event for each in once if isinstance(each.event, FlatDeclined)]
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_TAKE_IN, INTAKE_LOCK)
             if declined:
                 await self._decline(connection, declined)
             new_ids = await self._insert(connection, requested) if requested else set()
@@ -280,17 +286,19 @@ class Intake:
             return
         latest = {each.user_id: each for each in sorted(saved, key=lambda each: each.revision)}
         users = sorted(latest)
-        async with self._pool.acquire() as connection, connection.transaction():
-            # Messages before recipients, as the dispatcher locks them.
-            await connection.execute(_LOOK_AGAIN, users)
+        async with self._pool.acquire() as connection:
             newly = await connection.fetch(
                 _SAVE_RECIPIENTS,
                 users,
                 [latest[user].revision for user in users],
                 [latest[user].model_dump_json() for user in users],
             )
-            await connection.execute(_WAKE)
-        _measure_opt_outs([latest[row["user_id"]] for row in newly if row["stopped"]])
+            _measure_opt_outs([latest[row["user_id"]] for row in newly if row["stopped"]])
+            # Not in the same transaction: whoever began before it was saved goes by what was, and may still set a time.
+            async with connection.transaction():
+                await connection.execute(_AFTER_WHO_TAKES_IN, INTAKE_LOCK)
+                await connection.execute(_LOOK_AGAIN, users)
+                await connection.execute(_WAKE)
 
     async def erase_recipients(self, users: Collection[UUID]) -> None:
         """Forget how users are reached and what they were sent; what waits for them ends. Can be repeated.
@@ -309,7 +317,20 @@ class Intake:
                 now = ended[0]["now"]
                 ids = [(row["message_id"], Disposition.SUPPRESSED, ERASED) for row in ended]
                 settled = await settle_messages(connection, ids, now)
-                await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
+                events = [*map(_given_up, (row for row in ended if row["attempt"])), *settled_events(settled, now)]
+                await self._outbox.add(connection, self._topics.message_statuses, events)
+
+
+def _given_up(row: asyncpg.Record) -> MessageStatusReported:
+    """What became of a message that others have heard of, and that is not tried again."""
+    return MessageStatusReported(
+        message_id=row["message_id"],
+        attempt=row["attempt"] + 1,
+        status=MessageStatus.SUPPRESSED,
+        reported_by="sender",
+        reported_at=row["now"],
+        user_id=row["user_id"],
+    )
 
 
 def _measure_opt_outs(stopped: Iterable[Recipient]) -> None:
@@ -466,13 +487,18 @@ WHERE notifications.notification_id = placed.notification_id
 
 _WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"
 
+_TAKE_IN = "SELECT pg_advisory_xact_lock_shared($1, hashtext(current_schema()))"
+
+_AFTER_WHO_TAKES_IN = "SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))"
+
 _LOOK_AGAIN = """
--- Quiet hours, intervals and consents may have changed: the gates decide anew, now.
+-- Quiet hours, intervals and consents may have changed: the gates decide anew, now. A digest that somebody is planning
+-- at this moment is waited for: the plan goes by what was, and may put it off until the end of what has ended.
 UPDATE messages SET due_at = clock_timestamp()
 WHERE message_id IN (
     SELECT message_id FROM messages
     WHERE user_id = ANY($1::uuid[]) AND stage = 'waiting'
-    FOR UPDATE SKIP LOCKED
+    ORDER BY message_id FOR UPDATE
 )
 """
 
@@ -498,7 +524,7 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE messages SET stage = 'ended', status = 'suppressed', detail = $2, changed_at = clock_timestamp()
 FROM waiting WHERE messages.message_id = waiting.message_id
-RETURNING messages.message_id, clock_timestamp() AS now
+RETURNING messages.message_id, messages.user_id, messages.attempt, clock_timestamp() AS now
 """
 
 _FORGET_WRITTEN_FIRST = """
