@@ -31,6 +31,8 @@ from twilio_simulator import Fault, FaultKind
 
 from .conftest import NOT_ASKED, POLICY, Sender, direct_for, flat_for, renter
 
+ALL_DAY = QuietHours(start=time(0), end=time(23, 59, 59))
+
 
 async def test_a_flat_is_texted_once_with_its_link(sender: Sender) -> None:
     anna = renter()
@@ -158,8 +160,7 @@ async def test_nothing_is_sent_in_quiet_hours_but_what_the_user_asks_for(sender:
 
 
 async def test_changed_quiet_hours_take_effect_on_what_waits(sender: Sender) -> None:
-    quiet = QuietHours(start=time(0), end=time(23, 59, 59))
-    anna = renter(quiet_hours=quiet, time_zone="UTC")
+    anna = renter(quiet_hours=ALL_DAY, time_zone="UTC")
     flat = flat_for(anna.user_id)
     await sender.know(anna)
     await sender.tell(flat)
@@ -168,10 +169,25 @@ async def test_changed_quiet_hours_take_effect_on_what_waits(sender: Sender) -> 
         await sender.until(flat, stage="taken")
 
 
+async def test_quiet_hours_that_end_let_go_what_is_to_be_sent_again(sender: Sender) -> None:
+    anna = renter()
+    flat = flat_for(anna.user_id)
+    await sender.know(anna)
+    await sender.tell(flat)
+    (call,) = (await sender.ledger.begin(1)).calls
+    resting = anna.model_copy(update={"quiet_hours": ALL_DAY, "time_zone": "UTC", "revision": 2})
+    await sender.intake.save_recipients([resting])
+    await sender.reports.record([Reported(call.message_id, 1, Unavailable("no_connection"), Source.ANSWER)])
+    async with sender.dispatching():
+        await sender.until(flat, stage="retrying", detail="quiet_hours")
+        await sender.intake.save_recipients([anna.model_copy(update={"revision": 3})])
+        await sender.until(flat, stage="taken")
+
+
 @pytest.mark.parametrize("is_open", [True, False], ids=["joins an open digest", "opens one"])
 async def test_quiet_hours_that_end_while_a_flat_comes_in_do_not_hold_it_back(sender: Sender, is_open: bool) -> None:
     """Whoever takes the flat in has read the old hours, and is done when the new ones are saved."""
-    anna = renter(quiet_hours=QuietHours(start=time(0), end=time(23, 59, 59)), time_zone="UTC")
+    anna = renter(quiet_hours=ALL_DAY, time_zone="UTC")
     flat = flat_for(anna.user_id)
     await sender.know(anna)
     if is_open:

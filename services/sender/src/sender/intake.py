@@ -26,7 +26,7 @@ from common.outbox import Outbox
 from common.topics import Topics
 from sender.fold import Settled, is_asked_for
 from sender.ledger import settle, settle_messages, settled_events
-from sender.plan import ERASED, Policy
+from sender.plan import ERASED, PAUSED, READERS_OWN, Policy
 from sender.rotation import behind
 from sender.schedule import STALE_AFTER, due_at
 
@@ -46,9 +46,6 @@ INTAKE_LOCK: Final = 0x111A4E
 
 DECLINED: Final = "declined"
 """Why something is suppressed of whose flat the user wants to hear never again."""
-PAUSED: Final = "paused"
-"""Why something is suppressed that would be too old when the user's pause ends."""
-
 opt_out_seconds = Histogram(
     "itarent_sender_opt_out_seconds",
     "From a STOP's arrival at the webhook until nothing more is begun to be sent",
@@ -297,7 +294,7 @@ class Intake:
             # Not in the same transaction: whoever began before it was saved goes by what was, and may still set a time.
             async with connection.transaction():
                 await connection.execute(_AFTER_WHO_TAKES_IN, INTAKE_LOCK)
-                await connection.execute(_LOOK_AGAIN, users)
+                await connection.execute(_LOOK_AGAIN, users, READERS_OWN)
                 await connection.execute(_WAKE)
 
     async def erase_recipients(self, users: Collection[UUID]) -> None:
@@ -493,11 +490,12 @@ _AFTER_WHO_TAKES_IN = "SELECT pg_advisory_xact_lock($1, hashtext(current_schema(
 
 _LOOK_AGAIN = """
 -- Quiet hours, intervals and consents may have changed: the gates decide anew, now. A digest that somebody is planning
--- at this moment is waited for: the plan goes by what was, and may put it off until the end of what has ended.
+-- at this moment is waited for: the plan goes by what was, and may put it off until the end of what has ended. What is
+-- to be sent again keeps its time, unless its reader had it wait.
 UPDATE messages SET due_at = clock_timestamp()
 WHERE message_id IN (
     SELECT message_id FROM messages
-    WHERE user_id = ANY($1::uuid[]) AND stage = 'waiting'
+    WHERE user_id = ANY($1::uuid[]) AND (stage = 'waiting' OR (stage = 'retrying' AND detail = ANY($2::text[])))
     ORDER BY message_id FOR UPDATE
 )
 """

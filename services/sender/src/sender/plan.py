@@ -28,6 +28,9 @@ Asked = NotificationRequested | DirectMessageRequested
 ERASED: Final = "erased"
 """Why something is suppressed whose user has gone."""
 
+PAUSED, QUIET_HOURS, INTERVAL = READERS_OWN = ("paused", "quiet_hours", "interval")
+"""Why something waits as its reader wants it; a reader who wants otherwise is heard at once."""
+
 HELD: Final = "held"
 """Why something waits that an operator lets not go out; `Orders.resume` wakes it."""
 HELD_RECHECK: Final = timedelta(minutes=10)
@@ -280,13 +283,13 @@ def _timing(case: Case) -> Wait | None:
         return None
     quiet_hours, zone = (recipient.quiet_hours, recipient.time_zone) if recipient else (None, "Europe/Rome")
     if recipient and recipient.paused_until and now < recipient.paused_until:
-        return Wait(quiet_until(quiet_hours, zone, recipient.paused_until) or recipient.paused_until, "paused")
+        return Wait(quiet_until(quiet_hours, zone, recipient.paused_until) or recipient.paused_until, PAUSED)
     if until := quiet_until(quiet_hours, zone, now):
-        return Wait(until, "quiet_hours")
+        return Wait(until, QUIET_HOURS)
     if contact.last_digest_at and contact.last_digest_id != case.due.message_id:
         earliest = contact.last_digest_at + case.policy.interval_of(recipient)
         if now < earliest:
-            return Wait(quiet_until(quiet_hours, zone, earliest) or earliest, "interval")
+            return Wait(quiet_until(quiet_hours, zone, earliest) or earliest, INTERVAL)
     return None
 
 
