@@ -45,6 +45,13 @@ def test_a_sender_in_a_pause_and_another_version_are_told() -> None:
     assert (other.state, "0.0.1" in other.says) == (State.WARNING, True)
 
 
+def test_a_budget_that_is_used_up_is_told() -> None:
+    budgets: list[dict[str, int | None] | None] = [None, {"used_percent": None}, {"used_percent": 99}]
+    assert [list(complaints("sender", WELL | {"budget": budget})) for budget in budgets] == [[], [], []]
+    [used_up] = complaints("sender", WELL | {"budget": {"used_percent": 100}})
+    assert (used_up.state, "itarent budget" in used_up.cure) == (State.WARNING, True)
+
+
 @pytest.mark.parametrize(
     ("paused_for", "code"),
     [("misconfigured 20003", 20003), ("daily_cap", 63038), ("channel_busy", 63018), ("held", None), ("", None)],

@@ -37,6 +37,7 @@ from common.twilio_errors import MEANING_OF, Meaning, advice_of
 from itarent.check.kafka import administrator, committed
 from itarent.check.report import Finding, failed, ok, skipped
 from itarent.check.where import Where
+from itarent.ledger.words import ends
 from twilio_simulator.client import connected
 
 NOWHERE: Final = "000000"
@@ -71,6 +72,13 @@ SENT_AGAIN: Final = frozenset(
     }
 )
 """What the sender sends again by itself, perhaps within the time of a check."""
+
+IN_LOG: Final = "Look into the log of the sender."
+CURES: Final = {
+    "disabled": "Set WHATSAPP_ENABLED=true to send.",
+    "budget": "Give more by WHATSAPP_MONTHLY_BUDGET or WHATSAPP_BUDGET_RESERVE, or wait for the next month.",
+}
+"""What to do about a message that the sender does not send, by its reason."""
 
 ARRIVED: Final = frozenset({MessageStatus.DELIVERED, MessageStatus.READ})
 
@@ -213,7 +221,9 @@ class Probe:
             async with asyncio.timeout(DELIVERED_WITHIN_S) as patience:
                 async for report in self.follower.reports_about(notification_id):
                     if isinstance(report, NotificationSettled):
-                        lost = lost or Stalled(f"nothing was sent: {report.detail}", _why(report.detail))
+                        lost = lost or Stalled(
+                            f"nothing was sent: {ends(report.detail)}", CURES.get(report.detail, IN_LOG)
+                        )
                         patience.reschedule(asyncio.get_running_loop().time() + EXPLAINED_WITHIN_S)
                     elif report.status in wanted:
                         return report
@@ -228,7 +238,7 @@ class Probe:
             raise lost
         says = f"the message has not arrived within {DELIVERED_WITHIN_S:.0f} s; "
         if last is None:
-            raise Unheard(f"{says}nothing was heard of it", "Look into the log of the sender.")
+            raise Unheard(f"{says}nothing was heard of it", IN_LOG)
         cure = "Is the phone on and online? If it has the message, look into the log of the status-webhook."
         raise Stalled(f"{says}the last that was heard of it: {last}", cure)
 
@@ -299,12 +309,6 @@ def _lost(report: MessageStatusReported, before: Stalled | None) -> Stalled:
 
 def _is_sent_again(code: int | None) -> bool:
     return code is not None and MEANING_OF.get(code) in SENT_AGAIN
-
-
-def _why(detail: str) -> str:
-    if detail == "disabled":
-        return "WHATSAPP_ENABLED=false: set it to true to send."
-    return "The ledger gives this as the reason; look into the log of the sender."
 
 
 class Follower:

@@ -69,6 +69,8 @@ def complaints(name: str, health: dict[str, Any]) -> Iterable[Finding]:
         yield warning(f"{name} sends nothing: an operator has paused it", "`itarent ledger resume` lets it go on.")
     elif reason:
         yield failed(f"{name} sends nothing for now: {reason}", "`itarent check twilio` says what to do.")
+    if ((health.get("budget") or {}).get("used_percent") or 0) >= 100:  # noqa: PLR2004 - per cent
+        yield warning(f"{name}: the month's budget is used up, and digests wait", "`itarent budget` shows what for.")
     if parked := health.get("messages_parked"):
         yield warning(f"{name}: {parked} messages wait for a person", "`itarent ledger parked` says what to do.")
     if (version := health.get("version")) != VERSION:
