@@ -2,8 +2,11 @@
 
 import asyncio
 import dataclasses
+import os
+import sys
 from typing import Final
 
+from itarent.environment import SENDER
 from itarent.faults.scene import Family, Scene
 from twilio_simulator.faults import Fault, FaultKind
 from twilio_simulator.resources import Status
@@ -12,6 +15,9 @@ BEYOND_ITS_TIME_S: Final = 2.5
 """The sender's calls end after 1.5 s."""
 
 UNAUTHORISED_S: Final = 3.0
+RESUMED_BY_HAND: Final = 0.6
+"""In so many runs an operator ends the pause, in the others a minute does."""
+
 
 WAYS: Final = {
     "429": Fault(FaultKind.REFUSE, code=20429),
@@ -30,20 +36,35 @@ WAYS: Final = {
 
 
 async def strike(scene: Scene) -> None:
-    """Each way for the next two to five calls; more in a row than five make the sender pause."""
+    """Each way for the next one to three calls: five doubts in a row would make the sender pause."""
     for way, fault in scene.chance.sample(sorted(WAYS.items()), len(WAYS)):
-        await scene.simulator.script(_times(fault, scene.chance.randint(2, 5)))
+        await scene.simulator.script(_times(fault, scene.chance.randint(1, 3)))
         scene.struck(f"twilio: {way}")
-        await asyncio.sleep(scene.chance.uniform(0.5, 1.5))
+        await asyncio.sleep(scene.chance.uniform(0.7, 1.7))
 
 
 async def strike_account(scene: Scene) -> None:
-    """Whatever is asked for is refused with 401, until it is not: the sender tries again a minute later."""
+    """Whatever is asked for is refused with 401, until it is not.
+
+    The sender tries again a minute later, or when an operator says that the account works.
+    """
     await asyncio.sleep(scene.chance.uniform(1, 3))
     with scene.striking("twilio: 401"):
         await scene.simulator.script(_times(Fault(FaultKind.REFUSE, code=20003), None))
         await asyncio.sleep(UNAUTHORISED_S)
         await scene.simulator.clear_faults()
+    if scene.chance.random() < RESUMED_BY_HAND:
+        await _resume(scene)
+
+
+async def _resume(scene: Scene) -> None:
+    """As an operator does who has mended the account; there may be no pause, since nothing was sent meanwhile."""
+    command = ("ledger", "resume", "--by", "faults", "--why", "the account works again", "--yes")
+    where = {"DATABASE_URL": scene.system.database_url(SENDER), "KAFKA_NAMESPACE": scene.system.topics.namespace}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "itarent", *command), env={**os.environ, **where}, stdout=asyncio.subprocess.DEVNULL
+    )
+    await process.wait()
 
 
 def _times(fault: Fault, times: int | None) -> Fault:
@@ -51,6 +72,9 @@ def _times(fault: Fault, times: int | None) -> Fault:
 
 
 FAMILY: Final = Family(
-    "twilio", "Twilio answers 429, 5xx, nothing, nonsense, or late; it took the message or not", strike
+    "twilio",
+    "Twilio answers 429, 5xx, nothing, nonsense, or late; it took the message or not",
+    strike,
+    drains_within_s=150,  # each 429 halves the rate, to a sixteenth
 )
 ACCOUNT: Final = Family("account", "Twilio refuses the account (401) for a while", strike_account, drains_within_s=120)
