@@ -268,6 +268,26 @@ async def test_an_opt_out_is_confirmed_once_although_the_user_is_stopped(sender:
         await sender.until(confirmation, stage="taken")
 
 
+@pytest.mark.parametrize(
+    ("purpose", "holds"),
+    [
+        (DirectPurpose.STOPPED, {"stopped": True}),
+        (DirectPurpose.PAUSED, {"paused_until": datetime(2099, 1, 1, tzinfo=UTC)}),
+    ],
+)
+async def test_nobody_is_told_that_messages_end_before_they_do(
+    sender: Sender, purpose: DirectPurpose, holds: dict[str, object]
+) -> None:
+    anna = renter()
+    confirmation = direct_for(anna.user_id, purpose)
+    await sender.know(anna)
+    async with sender.dispatching():
+        await sender.tell(confirmation)
+        await sender.until(confirmation, stage="waiting", detail="not_so_yet")
+        await sender.intake.save_recipients([anna.model_copy(update={**holds, "revision": 2})])
+        await sender.until(confirmation, stage="taken")
+
+
 async def test_consent_revoked_between_intake_and_sending_holds(sender: Sender) -> None:
     anna = renter()
     event = flat_for(anna.user_id)

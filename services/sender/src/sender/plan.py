@@ -39,6 +39,10 @@ CONSENT_GRACE: Final = timedelta(seconds=5)
 """How long a message waits for a consent that may be on its way: phones and notifications come by different topics."""
 CONSENT_RECHECK: Final = timedelta(seconds=0.25)
 
+CONFIRMED_WITHIN: Final = timedelta(minutes=1)
+"""How long the confirmation of an opt-out or a pause waits until that holds here; if it never does, it was taken back
+meanwhile. It is woken by the change."""
+
 TEMPLATE_RECHECK: Final = timedelta(minutes=10)
 """When a message that waits for its template looks again; it is woken when the template has been approved."""
 
@@ -225,12 +229,31 @@ def _pointless(case: Case) -> End | None:
 def _agreed(case: Case) -> Addressee | Wait | End:
     """Somebody who wants to be written to."""
     reason = _refusal(case)
+    if reason is None and _confirms_too_early(case):
+        until = case.due.opened_at + CONFIRMED_WITHIN
+        return Wait(until, "not_so_yet") if case.now < until else End(Disposition.SUPPRESSED, "taken_back")
     if reason is None:
         assert case.recipient is not None
         assert case.recipient.phone is not None
         return Addressee(case.recipient, case.recipient.phone, case.recipient.window_opened_at)
     may_come = reason == "not_verified" or case.due.purpose is DirectPurpose.STARTED
     return (_may_come(case) if may_come else None) or End(Disposition.SUPPRESSED, reason)
+
+
+def _confirms_too_early(case: Case) -> bool:
+    """Whether a message tells its reader that something holds which does not, as far as we know.
+
+    Who is told so must get nothing more, and what we are to tell and what holds come by different topics.
+    """
+    if case.recipient is None:
+        return False
+    match case.due.purpose:
+        case DirectPurpose.STOPPED:
+            return not case.recipient.stopped
+        case DirectPurpose.PAUSED:
+            return case.recipient.paused_until is None or case.recipient.paused_until <= case.now
+        case _:
+            return False
 
 
 def _claimed(case: Case) -> Addressee | Wait | End:

@@ -9,6 +9,7 @@ WAITS: Final[Mapping[str, str]] = {
     "quiet_hours": "The user's quiet hours hold it back.",
     "paused": "The user has paused messages (PAUSA, or in the settings).",
     "interval": "The user's last digest was too short a while ago: the interval between two is kept.",
+    "not_so_yet": "What it confirms was not known to hold yet; that comes by another topic.",
     "no_consent": "The user's phone and consent were not known yet; they come by another topic.",
     "budget": "The month's budget is used up (`itarent budget`): it waits for money, or for the next month.",
     "tier": "WhatsApp lets us write first to so many phones a day (WHATSAPP_RECIPIENTS_PER_DAY), and they are used up: "
@@ -57,6 +58,7 @@ ENDS: Final[Mapping[str, str]] = {
     "tier": "WhatsApp lets us write first to so many phones a day (WHATSAPP_RECIPIENTS_PER_DAY), they were used up, "
     "and what somebody asks for is not sent late.",
     "nothing_left": "Nothing was left to tell when its time came: see below what became of each.",
+    "taken_back": "It was to confirm what its reader had taken back before it could be sent.",
     "outdated_code": "The code was replaced, withdrawn or used before it could be sent.",
     "cancelled": "An operator cancelled it.",
     "not_sent": "An operator settled the doubt: Twilio does not have it, and it is not sent.",
