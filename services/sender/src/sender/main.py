@@ -26,6 +26,7 @@ from sender.ledger import Ledger
 from sender.plan import Policy
 from sender.reconciliation import Reconciliation
 from sender.reports import Reports
+from sender.rescan import Rescan
 from sender.schedule import POLLS, POLLS_WITHOUT_CALLBACKS
 from sender.settings import Settings
 from sender.spending import BudgetWatch
@@ -90,6 +91,7 @@ async def sender(settings: Settings) -> None:
             intake=Intake(pool, topics, policy),
             reports=reports,
         )
+        reconciliation = Reconciliation(pool, twilio, reports, name=name)
         await watch.announce()
         if settings.whatsapp_enabled:
             await approvals.check()
@@ -97,9 +99,10 @@ async def sender(settings: Settings) -> None:
             dispatcher.run(),
             watch.run(),
             backlog.run(),
+            Rescan(pool).run(),
             FirstLooks(pool).run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
-            *([Reconciliation(pool, twilio, reports, name=name).run()] if settings.has_account else []),
+            *([reconciliation.run()] if settings.whatsapp_enabled and settings.has_account else []),
             Relay(database_url, publisher).run(),
             follow_wakes(database_url, dispatcher.wake),
         ):

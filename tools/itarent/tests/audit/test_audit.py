@@ -146,6 +146,7 @@ async def test_a_match_is_pending_until_the_sender_has_read_it_and_then_in_one_d
         "pending": 8,
         "unaccounted": 0,
         "unexpected": 0,
+        "unfinished": {},
     }
     await system.fill_ledger()
     after = await system.audit()
@@ -154,6 +155,12 @@ async def test_a_match_is_pending_until_the_sender_has_read_it_and_then_in_one_d
         "by_disposition": {"already_known": 4, "waiting": 8},
         "pending": 0,
     }
+    await system.execute("UPDATE sender.messages SET due_at = opened_at - interval '9 days'")
+    await system.execute("UPDATE sender.messages SET latest_at = due_at")
+    stuck = await system.audit()
+    assert stuck.exit_code == 1
+    assert json.loads(stuck.stdout)["unfinished"] == {"undecided": 4}
+    assert "4 messages were to go out at the latest, and are neither sent nor given up" in stuck.stderr
 
 
 async def test_every_forgery_is_found(system: System) -> None:
@@ -182,6 +189,7 @@ async def test_each_shard_accounts_for_its_users_who_are_followed_through_a_chan
         "pending": 0,
         "unaccounted": 0,
         "unexpected": 0,
+        "unfinished": {},
     }
     await system.execute("DELETE FROM matcher.versions WHERE (shard, shards) = (2, 2)")
     forged = json.loads((await system.audit()).stdout)

@@ -61,10 +61,12 @@ class Balance:
     flats_beyond_history: int = 0
     """Flats of which the topic no longer holds every version: they cannot be played again."""
     problems: list[Problem] = field(default_factory=list)
+    unfinished: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the sender's ledger that should have ended and did not, by their kind: none, if none is."""
 
     @property
     def balanced(self) -> bool:
-        return self.unaccounted == self.unexpected == 0
+        return self.unaccounted == self.unexpected == 0 and not self.unfinished
 
     def miss(self, count: int, problem: Problem) -> None:
         self.unaccounted += count

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 import asyncpg
 import typer
@@ -15,8 +16,18 @@ from itarent.audit.balance import Balance, Problem
 from itarent.audit.run import audit as run
 from itarent.audit.sources import Kafka
 from itarent.local import BootstrapServers, DatabaseUrl
+from sender.rescan import Kind
 
 MOST_SHOWN = 100
+
+UNFINISHED: Final[Mapping[Kind, str]] = {
+    Kind.UNDECIDED: "messages were to go out at the latest, and are neither sent nor given up",
+    Kind.LEASED: "messages are leased by a sender that no longer is",
+    Kind.UNASKED: "messages should have been asked about at Twilio, and were not",
+    Kind.UNDISPOSED: "notifications have no disposition, and no message that is still to tell them",
+    Kind.UNPUBLISHED: "events lie in the sender's outbox",
+}
+"""What did not end."""
 
 
 def audit(
@@ -26,7 +37,8 @@ def audit(
     namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
     database_url: DatabaseUrl,
 ) -> None:
-    """Match every listing again with the plain rule, and balance every match against the sender's ledger.
+    """Match every listing again with the plain rule, balance every match against the sender's ledger, and count what
+    should have ended there and did not.
 
     Exit status: 0 when it balances, 1 when it does not (what does not is listed), 2 when it cannot be told.
     """
@@ -47,6 +59,8 @@ def audit(
         typer.echo(_sentence(problem), err=True)
     if len(balance.problems) > MOST_SHOWN:
         typer.echo(f"… and {len(balance.problems) - MOST_SHOWN} more", err=True)
+    for kind, count in balance.unfinished.items():
+        typer.echo(f"{count} {UNFINISHED[Kind(kind)]} ({kind})", err=True)
     if balance.flats_beyond_history:
         typer.echo(f"{balance.flats_beyond_history} flats are older than the topic's history: not audited", err=True)
     raise typer.Exit(0 if balance.balanced else 1)
@@ -61,6 +75,7 @@ def _as_json(balance: Balance) -> str:
             "pending": balance.pending,
             "unaccounted": balance.unaccounted,
             "unexpected": balance.unexpected,
+            "unfinished": dict(balance.unfinished),
         }
     )
 
@@ -74,6 +89,7 @@ def _as_table(balance: Balance) -> Table:
     table.add_section()
     for name in ("pending", "unaccounted", "unexpected"):
         table.add_row(name, f"{getattr(balance, name):,}")
+    table.add_row("unfinished", f"{sum(balance.unfinished.values()):,}")
     return table
 
 

@@ -30,6 +30,7 @@ async def audit(kafka: Kafka, database_url: str) -> Balance:
     async with Tables.at_one_moment(database_url) as tables:
         effects, sides = await tables.effects(), await tables.sides()
         told = await tables.told()
+        balance.unfinished = await tables.unfinished()
         await kafka.add_told(told)
         published = await kafka.listings()
         unread = await kafka.notifications_since(progress)

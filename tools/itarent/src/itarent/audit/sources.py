@@ -26,6 +26,7 @@ from common.shards import Shard
 from common.topics import Topic, Topics
 from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Side, SidesTold, Told
 from itarent.audit.searches import Saved
+from sender.rescan import unfinished
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -208,6 +209,11 @@ class Tables:
         for row in await self._connection.fetch(_OUTBOX, list(types)):
             note(told, types[row["type"]].model_validate_json(row["value"]))
         return told
+
+    async def unfinished(self) -> dict[str, int]:
+        """How many of the sender's rows should have ended and did not, by kind."""
+        await self._connection.execute("SET LOCAL search_path = sender")
+        return {each.kind.value: each.count for each in await unfinished(self._connection) if each.count}
 
 
 def _effect(row: asyncpg.Record) -> Effect:
