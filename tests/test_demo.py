@@ -74,7 +74,7 @@ class Demo:
             counts = re.findall(r"delivered=(\d+)", self.printed)
             return int(counts[-1]) if counts else 0
 
-        return await eventually(found, within_seconds=30)
+        return await eventually(found)
 
     def with_children(self) -> list[psutil.Process]:
         parent = psutil.Process(self.process.pid)
@@ -206,7 +206,7 @@ async def test_a_killed_demo_leaves_no_process(second: Demo) -> None:
     assert len(family) > 6
     second.process.kill()
     await second.ends(10)
-    await eventually(lambda: not _alive(family), within_seconds=15)
+    await eventually(lambda: not _alive(family))
 
 
 @contextmanager

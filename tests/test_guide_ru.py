@@ -221,7 +221,7 @@ async def test_a_phone_is_linked_tested_and_looked_at(reader: Reader, simulator:
         link: dict[str, Any] = (await reader.run_curl(STATUS))["link"]
         return (link["phone_number"], link["state"]) == (PHONE, "connected")
 
-    await eventually(linked, within_seconds=30)
+    await eventually(linked)
     test = await reader.run_curl(TEST)
     assert set(test) >= {"notification_id"}
 
@@ -230,7 +230,7 @@ async def test_a_phone_is_linked_tested_and_looked_at(reader: Reader, simulator:
         counts: dict[str, int] = (await reader.run_curl(STATUS))["counts"]
         return counts.get("delivered", 0) >= 2
 
-    await eventually(both_delivered, within_seconds=30)
+    await eventually(both_delivered)
 
 
 async def test_only_ones_own_proven_number_gets_a_test(reader: Reader, simulator: SimulatorClient) -> None:
@@ -270,7 +270,7 @@ async def test_an_error_stands_in_the_log_as_such_and_on_the_workers_terminal(
         lines = (await (await reader.start(GREP_ERRORS)).communicate())[0].decode()
         return lines if "63015" in lines else ""
 
-    (line,) = (await eventually(found, within_seconds=30)).splitlines()
+    (line,) = (await eventually(found)).splitlines()
     assert "Twilio" in line
     assert PHONE not in line
     terminal = reader.folder / "worker.out"

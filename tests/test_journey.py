@@ -77,7 +77,7 @@ class Renter:
             texts = await self.texts_about(flat)
             return texts if len(texts) >= times else []
 
-        texts = await eventually(told, within_seconds=20)
+        texts = await eventually(told)
         assert len(texts) == times
         return texts[-1]
 

@@ -63,7 +63,7 @@ class Person:
             assert link["state"] == state
             return link
 
-        return await eventually(shown, within_seconds=20)
+        return await eventually(shown)
 
     async def reads(self, words: str) -> str:
         """Wait until a text with these words has arrived on the phone."""
@@ -72,7 +72,7 @@ class Person:
             texts = [each.body for each in await self.simulator.messages() if each.to == self.phone]
             return next((text for text in texts if words in text), "")
 
-        return await eventually(arrived, within_seconds=20)
+        return await eventually(arrived)
 
     async def asks_for_a_test(self) -> None:
         checked(await self.api.post("/whatsapp/test", json={"phone_number": "333 555 0141"}))
@@ -122,9 +122,7 @@ async def test_not_joined_then_joined_then_proven_then_run_out_then_renewed(pers
     checked(await person.api.post("/whatsapp/verify", json={"code": code.lower()}))
     await person.sees("connected")
     await person.reads("Number linked")
-    await eventually(
-        person.has_all_delivered, within_seconds=20
-    )  # what arrives later would be a later sign of the join
+    await eventually(person.has_all_delivered)  # what arrives later would be a later sign of the join
 
     await person.simulator.advance_clock(dt.timedelta(days=3, minutes=1))
     await person.asks_for_a_test()

@@ -37,7 +37,7 @@ async def test_a_process_ends_soon_after_sigterm_although_somebody_watches(
             except httpx.ConnectError:
                 return False
 
-        await eventually(healthy, within_seconds=30)
+        await eventually(healthy)
         await http.get("/watch", params={"key": OPERATOR_KEY})
         async with http.stream("GET", "/watch/events") as events:
             await anext(events.aiter_lines())

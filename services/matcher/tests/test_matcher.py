@@ -96,7 +96,7 @@ class World:
         assert len(notifications) == count
         return notifications
 
-    async def told(self, *reasons: Reason, within_seconds: float = 10.0) -> list[NotificationRequested]:
+    async def told(self, *reasons: Reason) -> list[NotificationRequested]:
         """The notifications, when they are for these reasons."""
 
         async def as_expected() -> list[NotificationRequested]:
@@ -104,7 +104,7 @@ class World:
             assert [each.reason for each in notifications] == list(reasons)
             return notifications
 
-        return await eventually(as_expected, within_seconds=within_seconds)
+        return await eventually(as_expected)
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ async def test_nothing_is_lost_while_the_database_cuts_connections(
             ids = {each.notification_id for each in await world.notifications()}
             return ids if len(ids) == 200 else set()
 
-        await eventually(told, within_seconds=20)
+        await eventually(told)
     known = await administrator.fetchval("SELECT count(*) FROM matcher.known WHERE active")
     await administrator.close()
     assert known == 200
@@ -333,9 +333,9 @@ async def test_a_service_that_is_told_to_stop_finishes_and_ends_well(settings: S
     await world.search(make_subscription())
     process = await started_process(settings)
     await world.offer(flats([1])[0])
-    await eventually(partial(_has_committed, settings, 1), within_seconds=30)  # its group has settled down
+    await eventually(partial(_has_committed, settings, 1))  # its group has settled down
     await world.offer(flats([2])[0])
-    await world.told(Reason.NEW, Reason.NEW, within_seconds=30)
+    await world.told(Reason.NEW, Reason.NEW)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
     assert await _has_committed(settings, 2)
@@ -408,7 +408,7 @@ async def test_two_matchers_under_one_name_drive_each_other_out_and_lose_nothing
     async with matching(named), matching(named):
         for wave in range(8):
             await world.offer(*flats(range(wave * 5, wave * 5 + 5)))
-            await eventually(partial(world.has_told_of, wave * 5 + 5), within_seconds=30)
+            await eventually(partial(world.has_told_of, wave * 5 + 5))
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ async def test_every_user_is_told_by_one_shard(settings: Settings, world: World)
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in users))
     async with matching_as(shards_of(settings, 3)):
         await world.offer(*flats(range(4)))
-        notifications = await world.told(*[Reason.NEW] * 120, within_seconds=30)
+        notifications = await world.told(*[Reason.NEW] * 120)
     assert len({(each.user_id, each.flat_id) for each in notifications}) == 120
     assert len({each.flat_id for each in notifications}) == 4
 
@@ -446,17 +446,17 @@ async def test_another_number_of_shards_begins_where_the_last_one_ended(
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in early))
     async with matching_as(before):
         await world.offer(*flats(range(5)))
-        await world.told(*[Reason.NEW] * 60, within_seconds=30)
+        await world.told(*[Reason.NEW] * 60)
     await world.search(*(make_subscription(subscription_id=user, user_id=user) for user in late))
     await world.offer(flats([5])[0])
     async with matching_as(between):
-        await world.told(*[Reason.NEW] * 84, within_seconds=30)
+        await world.told(*[Reason.NEW] * 84)
         await world.offer(flats([0])[0].model_copy(update={"version": 2, "title": "Come nuovo"}), flats([6])[0])
-        await world.told(*[Reason.NEW] * 108, within_seconds=30)
+        await world.told(*[Reason.NEW] * 108)
     await _commit_offsets(settings, after, 0)  # of an earlier time with as many shards: they mean nothing now
     async with matching_as(after):
         await world.offer(flats([0])[0].model_copy(update={"version": 3, "rent": monthly(500)}))
-        notifications = await eventually(lambda: world.so_many(108 + 24), within_seconds=30)
+        notifications = await eventually(lambda: world.so_many(108 + 24))
     assert Counter(each.reason for each in notifications) == {Reason.NEW: 108, Reason.PRICE_DROP: 24}
     assert len({each.notification_id for each in notifications}) == len(notifications)
     assert {sum(await _committed(each)) for each in after} == {9}

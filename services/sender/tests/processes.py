@@ -26,7 +26,7 @@ async def started(environment: Environment, folder: Path) -> AsyncIterator["subp
     log_file = folder / "log"
     with log_file.open("ab") as log, subprocess.Popen(COMMAND, env=environment, cwd=folder, stderr=log) as process:  # noqa: ASYNC220 - only this test runs
         try:
-            await eventually(lambda: _serves(environment), within_seconds=30)
+            await eventually(lambda: _serves(environment))
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
@@ -54,10 +54,10 @@ def get(environment: Environment, path: str) -> bytes:
     return content
 
 
-async def eventually_in(database: Database, condition: str, *arguments: object, within_seconds: float = 15) -> None:
+async def eventually_in(database: Database, condition: str, *arguments: object) -> None:
     connection = await asyncpg.connect(database.url("sender"))
     try:
-        await eventually(lambda: _holds(connection, condition, *arguments), within_seconds=within_seconds)
+        await eventually(lambda: _holds(connection, condition, *arguments))
     finally:
         await connection.close()
 

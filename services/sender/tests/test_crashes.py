@@ -68,7 +68,7 @@ async def test_killed_between_any_two_steps_it_texts_everybody_once_and_tells_of
     async with Publisher.connected(kafka, "tests") as publisher, Killer.of(environment, tmp_path) as killer:
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=each.who) for each in victims.values()])
         async with started(environment, tmp_path):  # consents come by a topic of their own: they are known from now on
-            await eventually_in(database, "SELECT count(*) = $1 FROM recipients", len(victims), within_seconds=30)
+            await eventually_in(database, "SELECT count(*) = $1 FROM recipients", len(victims))
         for point, victim in victims.items():  # each process also ends what the ones before have left
             await simulator.join(victim.phone)
             if point == "called, not answered":
@@ -83,7 +83,7 @@ async def test_killed_between_any_two_steps_it_texts_everybody_once_and_tells_of
             assert await _left_behind(database, simulator, victim) == LEFT_BEHIND[point], point
     async with started(environment, tmp_path):
         all_went_out = "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = $1 FROM messages"
-        await eventually_in(database, all_went_out, len(POINTS), within_seconds=30)
+        await eventually_in(database, all_went_out, len(POINTS))
         await eventually_in(database, "SELECT count(*) = 0 FROM outbox")
     texted = sorted(message.to for message in await simulator.messages())
     assert texted == sorted(victim.phone for victim in victims.values()), "each once"
@@ -149,7 +149,7 @@ async def _delivered(database: Database, victim: Victim) -> MessageStatusReporte
     taken = "SELECT message_id, sid FROM messages WHERE user_id = $1 AND stage = 'taken'"
     connection = await asyncpg.connect(database.url("sender"))
     try:
-        row = await eventually(lambda: connection.fetchrow(taken, victim.who.user_id), within_seconds=30)
+        row = await eventually(lambda: connection.fetchrow(taken, victim.who.user_id))
         assert row
     finally:
         await connection.close()

@@ -215,7 +215,7 @@ async def test_a_twilio_that_takes_messages_and_answers_with_errors_tells_everyb
         await eventually(lambda: sender.pool.fetchval("SELECT reason = 'in_doubt' FROM channel"))
         await sender.simulator.clear_faults()
         for event in events:
-            await eventually(partial(_went_out, sender, event), within_seconds=30)
+            await eventually(partial(_went_out, sender, event))
     assert sorted(each.to for each in await sender.simulator.messages()) == sorted(each.phone or "" for each in renters)
 
 

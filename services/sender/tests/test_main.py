@@ -84,7 +84,7 @@ async def test_a_sender_in_a_pause_says_why(
         assert health(wrong)["paused_for"] is None
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
         await publisher.publish(topics.notifications, [direct_for(anna.user_id)])
-        await eventually(lambda: health(wrong)["paused_for"] == "misconfigured 20003", within_seconds=15)
+        await eventually(lambda: health(wrong)["paused_for"] == "misconfigured 20003")
         metrics = get(wrong, "/metrics/").decode()
     assert 'itarent_sender_channel_paused{reason="misconfigured 20003"} 1.0' in metrics
 

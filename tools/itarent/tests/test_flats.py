@@ -47,7 +47,7 @@ class Operator:
         async def as_many() -> bool:
             return bool(await connection.fetchval("SELECT count(*) = $1 FROM matcher.known", count))
 
-        await eventually(as_many, within_seconds=20)
+        await eventually(as_many)
         await connection.close()
 
 

@@ -4,16 +4,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
+PATIENCE_S: Final = 30.0  # nobody waits for it but a test that fails, and a machine may be busy
 T = TypeVar("T")
 
 
 @overload
-async def eventually(condition: Callable[[], Awaitable[T]], *, within_seconds: float = 10.0) -> T: ...
+async def eventually(condition: Callable[[], Awaitable[T]], *, within_seconds: float = PATIENCE_S) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], *, within_seconds: float = 10.0) -> T: ...
-async def eventually(condition: Callable[[], T | Awaitable[T]], *, within_seconds: float = 10.0) -> T:
+async def eventually(condition: Callable[[], T], *, within_seconds: float = PATIENCE_S) -> T: ...
+async def eventually(condition: Callable[[], T | Awaitable[T]], *, within_seconds: float = PATIENCE_S) -> T:
     """The first true value of `condition`, which may be a coroutine function; an AssertionError counts as not yet.
 
     Raises:
