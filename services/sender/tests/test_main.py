@@ -172,9 +172,7 @@ async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # n
             await simulator.messages_when(enough, 20)
             process.kill()
     async with started(environment, tmp_path):
-        await eventually_in(
-            database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages", within_seconds=30
-        )
+        await eventually_in(database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages")
     assert sorted(message.to for message in await simulator.messages()) == sorted(each.phone or "" for each in renters)
 
 
