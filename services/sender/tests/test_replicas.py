@@ -28,6 +28,16 @@ async def test_concurrent_intakes_open_one_digest_per_user(sender: Sender) -> No
     assert await sender.pool.fetchval(waiting) == 80
 
 
+async def test_a_batch_that_two_replicas_are_given_at_once_is_taken_once_and_opens_nothing_in_vain(
+    sender: Sender,
+) -> None:
+    events = [flat_for(renter().user_id) for _ in range(30)]
+    taken = await asyncio.gather(*(sender.tell(*events) for _ in range(5)))
+    assert sum(taken) == 30
+    told = "SELECT count(DISTINCT message_id) FROM notifications WHERE disposition = 'waiting'"
+    assert await sender.pool.fetchval(told) == await sender.pool.fetchval("SELECT count(*) FROM messages") == 30
+
+
 async def test_concurrent_dispatchers_never_begin_the_same_message(sender: Sender) -> None:
     await sender.know(*(renters := [renter() for _ in range(40)]))
     await sender.tell(*(flat_for(each.user_id) for each in renters))

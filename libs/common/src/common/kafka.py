@@ -456,6 +456,9 @@ async def _leave_undecoded(message: KafkaMessage) -> Any:  # noqa: ANN401 - Fast
     return message.body
 
 
+MOST_AT_ONCE: Final = 500
+
+
 class SubscriberOptions(TypedDict):
     """Options that every subscriber shares; its `ack_policy` stands at the subscriber itself."""
 
@@ -471,8 +474,8 @@ class SubscriberOptions(TypedDict):
     decoder: CustomCallable
 
 
-def at_once(instance_id: str | None, subscriber: str = "") -> SubscriberOptions:
-    """Options of a subscriber that somebody waits for: records are taken as they come, up to 500 at once.
+def at_once(instance_id: str | None, subscriber: str = "", *, most: int = MOST_AT_ONCE) -> SubscriberOptions:
+    """Options of a subscriber that somebody waits for: records are taken as they come, up to `most` at once.
 
     With an `instance_id` (static membership) a process that was killed gets its partitions back as soon as it is
     back, instead of after the session's timeout. Each of several subscribers of a process is a member of the group
@@ -480,7 +483,7 @@ def at_once(instance_id: str | None, subscriber: str = "") -> SubscriberOptions:
     """
     # A partition whose records were still being handled when a fetch was sent is not in it: what comes there
     # meanwhile lies until the fetch returns, by default after 500 ms.
-    return _in_batches(_member(instance_id, subscriber), fetch_max_wait_ms=20, fetch_min_bytes=1)
+    return _in_batches(_member(instance_id, subscriber), most, fetch_max_wait_ms=20, fetch_min_bytes=1)
 
 
 def gathered(instance_id: str | None, subscriber: str = "") -> SubscriberOptions:
@@ -488,17 +491,20 @@ def gathered(instance_id: str | None, subscriber: str = "") -> SubscriberOptions
 
     As `at_once` otherwise.
     """
-    return _in_batches(_member(instance_id, subscriber), fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
+    member = _member(instance_id, subscriber)
+    return _in_batches(member, MOST_AT_ONCE, fetch_max_wait_ms=200, fetch_min_bytes=32 * 1024)
 
 
 def _member(instance_id: str | None, subscriber: str) -> str | None:
     return f"{instance_id}-{subscriber}" if instance_id and subscriber else instance_id
 
 
-def _in_batches(instance_id: str | None, *, fetch_max_wait_ms: int, fetch_min_bytes: int) -> SubscriberOptions:
+def _in_batches(
+    instance_id: str | None, most: int, *, fetch_max_wait_ms: int, fetch_min_bytes: int
+) -> SubscriberOptions:
     return SubscriberOptions(
         batch=True,
-        max_records=500,
+        max_records=most,
         batch_timeout_ms=20,  # 200 by default: an empty poll sleeps that long before it looks again
         fetch_max_wait_ms=fetch_max_wait_ms,
         fetch_min_bytes=fetch_min_bytes,

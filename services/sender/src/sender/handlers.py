@@ -1,9 +1,13 @@
 """What the sender does with events: each handler reads a batch and records it once."""
 
-from collections.abc import Iterable
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import structlog
+from aiokafka import ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -16,12 +20,18 @@ from common.events import (
     Recipient,
     RecipientSaved,
 )
-from common.kafka import Publisher, Reader, Received, Records, at_once, gathered
+from common.kafka import MOST_AT_ONCE, Publisher, Reader, Received, Records, at_once, gathered
 from common.topics import Topics
 from sender.intake import Intake, Taken
 from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
+
+SHARES: Final = 2
+WORTH_SHARING: Final = 100
+"""Records of a batch that cost more than a second transaction."""
+
+Record: TypeAlias = ConsumerRecord[bytes, bytes]
 
 
 def subscribe(
@@ -44,10 +54,13 @@ def subscribe(
         topics.notifications.name,
         group_id=topics.group("sender"),
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        **at_once(instance_id, "notifications"),
+        **at_once(instance_id, "notifications", most=SHARES * MOST_AT_ONCE),
     )
     async def on_notifications_requested(records: Records) -> None:
-        await intake.take(await notifications.read(records))
+        await side_by_side(take, shares_of(records))
+
+    async def take(share: Sequence[Record]) -> None:
+        await intake.take(await notifications.read(share))
 
     @broker.subscriber(
         topics.recipients.name,
@@ -68,6 +81,23 @@ def subscribe(
     )
     async def on_message_statuses_reported(records: Records) -> None:
         await reports.record([*_callbacks(await statuses.read(records))])
+
+
+def shares_of(records: Sequence[Record]) -> list[list[Record]]:
+    """A batch in parts: what is of one user stays together, in its order."""
+    if len(records) < WORTH_SHARING:
+        return [list(records)]
+    shares: list[list[Record]] = [[] for _ in range(SHARES)]
+    for record in records:
+        shares[zlib.crc32(record.key or b"") % SHARES].append(record)
+    return shares
+
+
+async def side_by_side(take: Callable[[list[Record]], Awaitable[None]], shares: Iterable[list[Record]]) -> None:
+    """While PostgreSQL works for one share, the next is read. All have ended when one of them has failed."""
+    for failed in await asyncio.gather(*map(take, shares), return_exceptions=True):
+        if failed is not None:
+            raise failed
 
 
 def _saved_and_erased(received: Iterable[Received[RecipientSaved]]) -> tuple[list[Recipient], list[UUID]]:

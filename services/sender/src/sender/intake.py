@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +26,7 @@ from common.kafka import Received
 from common.outbox import Outbox
 from common.topics import Topics
 from sender.fold import Settled, is_asked_for
-from sender.ledger import settle, settle_messages, settled_events
+from sender.ledger import recipient_of, settle_messages, settled_events
 from sender.plan import ERASED, PAUSED, READERS_OWN, Policy
 from sender.rotation import behind
 from sender.schedule import STALE_AFTER, due_at
@@ -71,6 +72,19 @@ class _Standing:
         return event.user_id, first.subscription_id
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """Where notifications go when they come in: each is in one of the two."""
+
+    now: datetime
+    message_of: Mapping[UUID, UUID]
+    refused: Mapping[UUID, str]
+
+
+class _TakenMeanwhileError(Exception):
+    """Another replica was given the same notifications and was first."""
+
+
 class Intake:
     """Writes what the topics bring, one transaction and a fixed number of round trips per batch."""
 
@@ -89,20 +103,44 @@ class Intake:
             if isinstance(each.event, NotificationRequested | DirectMessageRequested)
         ]
         declined = [each.event for each in once if isinstance(each.event, FlatDeclined)]
+        while True:
+            try:
+                return await self._take(declined, requested)
+            except _TakenMeanwhileError:
+                pass  # then it is known by now
+
+    async def _take(self, declined: Sequence[FlatDeclined], requested: Sequence[tuple[Requested, str]]) -> int:
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_TAKE_IN, INTAKE_LOCK)
             if declined:
                 await self._decline(connection, declined)
-            new_ids = await self._insert(connection, requested) if requested else set()
-            new = [event for event, _ in requested if event.notification_id in new_ids]
+            known = await self._known(connection, [event for event, _ in requested])
+            new = [(event, text) for event, text in requested if event.notification_id not in known]
             if new:
-                await self._put_into_messages(connection, new)
+                await self._insert(connection, new, await self._decided(connection, [event for event, _ in new]))
         return len(new)
 
-    async def _insert(self, connection: "Connection", requested: Sequence[tuple[Requested, str]]) -> set[UUID]:
-        """Note what was asked for, each with its text; what was not noted before."""
-        rows = await connection.fetch(_INSERT, *_columns([_row(event, text) for event, text in requested], 8))
+    async def _known(self, connection: "Connection", requested: Sequence[Requested]) -> set[UUID]:
+        if not requested:
+            return set()
+        rows = await connection.fetch(_KNOWN, [event.notification_id for event in requested])
         return {row["notification_id"] for row in rows}
+
+    async def _insert(
+        self, connection: "Connection", new: Sequence[tuple[Requested, str]], decided: "_Decided"
+    ) -> None:
+        """Write each notification once, where it belongs; the dispatcher looks.
+
+        Raises:
+            _TakenMeanwhileError: another replica has just written some of them. What was opened for them is undone.
+        """
+        rows = [_row(event, text, decided) for event, text in new]
+        try:
+            await connection.copy_records_to_table("notifications", records=rows, columns=_COLUMNS)
+        except asyncpg.UniqueViolationError as error:
+            raise _TakenMeanwhileError from error
+        if decided.message_of:
+            await connection.execute(_WAKE)
 
     async def _decline(self, connection: "Connection", declined: Sequence[FlatDeclined]) -> None:
         """Remember what users want to hear of never again, and take it out of what waits for them."""
@@ -117,25 +155,21 @@ class Intake:
                 connection, self._topics.message_statuses, settled_events(settled, ended[0]["settled_at"])
             )
 
-    async def _put_into_messages(self, connection: "Connection", new: Sequence[Requested]) -> None:
-        rows = await connection.fetch(_KNOW_USERS, sorted({event.user_id for event in new}))
+    async def _decided(self, connection: "Connection", new: Sequence[Requested]) -> "_Decided":
+        """Where each goes; the digests are opened, and others are told of what is refused."""
+        rows = await connection.fetch(_KNOW_USERS, list({event.user_id for event in new}))
         now = rows[0]["now"]
         standings = {row["user_id"]: _standing(row) for row in rows}
-        welcome = [event for event in new if not standings[event.user_id].erased]
+        refused = dict.fromkeys((each.notification_id for each in new if standings[each.user_id].erased), ERASED)
+        welcome = [event for event in new if event.notification_id not in refused]
         directs = [event for event in welcome if isinstance(event, DirectMessageRequested)]
         flats = [event for event in welcome if isinstance(event, NotificationRequested)]
-        refused = await self._refused(connection, flats, standings, now)
+        refused |= await self._refused(connection, flats, standings, now)
         joining = [event for event in flats if event.notification_id not in refused]
         placed = await self._place(connection, joining, standings, now)
-        placed += await self._open_directs(connection, directs, now)
-        await self._suppress(connection, [(each, ERASED) for each in new if standings[each.user_id].erased], now)
-        await self._suppress(
-            connection,
-            [(event, refused[event.notification_id]) for event in flats if event.notification_id in refused],
-            now,
-        )
-        if placed:
-            await connection.execute(_PLACE, *_columns(placed, 2))
+        placed |= await self._open_directs(connection, directs, now)
+        await self._tell_refused(connection, [each for each in new if each.notification_id in refused], refused, now)
+        return _Decided(now, placed, refused)
 
     async def _refused(
         self,
@@ -169,26 +203,20 @@ class Intake:
         joining: Sequence[NotificationRequested],
         standings: Mapping[UUID, _Standing],
         now: datetime,
-    ) -> list[tuple[UUID, UUID]]:
+    ) -> dict[UUID, UUID]:
         """The open digest of each notification: the one in which its flat waits already, else that of its series."""
-        own = {event.notification_id: standings[event.user_id].series_of(event) for event in joining}
-        waits_in = await self._waits_in(
-            connection, [each for each in joining if each.reason is not Reason.NEW or own[each.notification_id][1]]
+        own = [(event, standings[event.user_id].series_of(event)) for event in joining]
+        placed = await self._waits_in(
+            connection, [event for event, (_, search) in own if search or event.reason is not Reason.NEW]
         )
+        if placed:
+            own = [(event, series) for event, series in own if event.notification_id not in placed]
         series_of: dict[tuple[UUID, UUID], Series] = {}  # what waits of one flat stays together
-        for event in joining:
-            if event.notification_id not in waits_in:
-                series_of.setdefault((event.user_id, event.flat_id), own[event.notification_id])
-        message_of = await self._open_digests(connection, list(dict.fromkeys(series_of.values())), standings, now)
-        return [
-            (
-                event.notification_id,
-                waits_in.get(event.notification_id) or message_of[series_of[event.user_id, event.flat_id]],
-            )
-            for event in joining
-        ]
+        together = [(event, series_of.setdefault((event.user_id, event.flat_id), series)) for event, series in own]
+        message_of = await self._open_digests(connection, {series for _, series in together}, standings, now)
+        return placed | {event.notification_id: message_of[series] for event, series in together}
 
-    async def _waits_in(self, connection: "Connection", events: Sequence[NotificationRequested]) -> Mapping[UUID, UUID]:
+    async def _waits_in(self, connection: "Connection", events: Sequence[NotificationRequested]) -> dict[UUID, UUID]:
         """The open digests in which the flats of these wait already; they are locked until we have joined."""
         if not events:
             return {}
@@ -203,6 +231,8 @@ class Intake:
         candidates = [event for event in flats if not is_asked_for(event)]
         if not candidates:
             return set()
+        telling = filter(_will_be_told, flats)
+        coming = {(event.user_id, known) for event in telling for known in (event.flat_id, event.card.listing_id)}
         rows = await connection.fetch(
             _WAITING_FLATS,
             [event.user_id for event in candidates],
@@ -210,7 +240,12 @@ class Intake:
             [event.card.listing_id for event in candidates],
         )
         waiting = {(row["user_id"], row["flat_id"]) for row in rows}
-        return {event.notification_id for event in candidates if (event.user_id, event.flat_id) not in waiting}
+        return {
+            event.notification_id
+            for event in candidates
+            if (event.user_id, event.flat_id) not in waiting
+            and coming.isdisjoint([(event.user_id, event.flat_id), (event.user_id, event.card.listing_id)])
+        }
 
     async def _told_before(self, connection: "Connection", flats: Sequence[NotificationRequested]) -> set[UUID]:
         """Those about a flat that was parted from another, whose user has heard of it by the other's id, or will."""
@@ -222,18 +257,24 @@ class Intake:
         ]
         if not parted:
             return set()
-        return {row["notification_id"] for row in await connection.fetch(_TOLD_BEFORE, *_columns(parted, 3))}
+        rows = await connection.fetch(_TOLD_BEFORE, *_columns(parted, 3))
+        return {row["notification_id"] for row in rows} | _told_just_before(flats)
 
     async def _open_digests(
-        self,
-        connection: "Connection",
-        series: Sequence[Series],
-        standings: Mapping[UUID, _Standing],
-        now: datetime,
-    ) -> Mapping[Series, UUID]:
+        self, connection: "Connection", series: AbstractSet[Series], standings: Mapping[UUID, _Standing], now: datetime
+    ) -> dict[Series, UUID]:
         """The open digest of each series; one that is open already keeps its due time."""
         if not series:
             return {}
+        users, searches = zip(*series, strict=True)
+        joined = _message_of(await connection.fetch(_JOIN_DIGESTS, users, searches))
+        if missing := series - joined.keys():
+            joined |= await self._open_new_digests(connection, list(missing), standings, now)
+        return joined
+
+    async def _open_new_digests(
+        self, connection: "Connection", series: Sequence[Series], standings: Mapping[UUID, _Standing], now: datetime
+    ) -> dict[Series, UUID]:
         due = [self._due_at(standings[user], now) for user, _ in series]
         rows = await connection.fetch(
             _OPEN_DIGESTS,
@@ -245,7 +286,7 @@ class Intake:
             [behind(user, standings[user].turns) for user, _ in series],
             now,
         )
-        return {(row["user_id"], row["subscription_id"]): row["message_id"] for row in rows}
+        return _message_of(rows)
 
     def _due_at(self, standing: _Standing, now: datetime) -> datetime:
         recipient = standing.recipient
@@ -260,21 +301,21 @@ class Intake:
 
     async def _open_directs(
         self, connection: "Connection", directs: Sequence[DirectMessageRequested], now: datetime
-    ) -> list[tuple[UUID, UUID]]:
+    ) -> dict[UUID, UUID]:
         if not directs:
-            return []
+            return {}
         opened = [(uuid.uuid4(), event.user_id, event.purpose.value) for event in directs]
         await connection.execute(_OPEN_DIRECTS, *_columns(opened, 3), now, now + STALE_AFTER)
-        return [(event.notification_id, message[0]) for event, message in zip(directs, opened, strict=True)]
+        return {event.notification_id: message[0] for event, message in zip(directs, opened, strict=True)}
 
-    async def _suppress(
-        self, connection: "Connection", refused: Sequence[tuple[Requested, str]], now: datetime
+    async def _tell_refused(
+        self, connection: "Connection", events: Sequence[Requested], why: Mapping[UUID, str], now: datetime
     ) -> None:
-        """Settle what is in no message and will be in none, for a reason each."""
+        """Others hear of what is in no message and will be in none, with a reason each."""
         settled = [
-            (event.user_id, Settled(event.notification_id, Disposition.SUPPRESSED, why)) for event, why in refused
+            (each.user_id, Settled(each.notification_id, Disposition.SUPPRESSED, why[each.notification_id]))
+            for each in events
         ]
-        await settle(connection, [each for _, each in settled], now)
         await self._outbox.add(connection, self._topics.message_statuses, settled_events(settled, now))
 
     async def save_recipients(self, saved: Collection[Recipient]) -> None:
@@ -338,9 +379,19 @@ def _measure_opt_outs(stopped: Iterable[Recipient]) -> None:
             opt_out_seconds.observe(max(0.0, (now - each.stopped_at).total_seconds()))
 
 
-def _row(event: Requested, text: str) -> tuple[Any, ...]:
+_COLUMNS: Final = (
+    *("notification_id", "user_id", "flat_id", "reason", "listing_id", "version", "asked_for"),
+    *("event", "message_id", "disposition", "detail", "settled_at"),
+)
+
+
+def _row(event: Requested, text: str, decided: "_Decided") -> tuple[Any, ...]:
+    return (*_what(event), *_where(event.notification_id, text, decided))
+
+
+def _what(event: Requested) -> tuple[Any, ...]:
     if isinstance(event, DirectMessageRequested):
-        return (event.notification_id, event.user_id, None, event.purpose.value, None, None, True, text)
+        return (event.notification_id, event.user_id, None, event.purpose.value, None, None, True)
     return (
         event.notification_id,
         event.user_id,
@@ -349,33 +400,50 @@ def _row(event: Requested, text: str) -> tuple[Any, ...]:
         event.card.listing_id,
         event.card.version,
         is_asked_for(event),
-        text,
     )
 
 
+def _where(notification_id: UUID, text: str, decided: "_Decided") -> tuple[Any, ...]:
+    """The message, how it stands, why, and since when; its text for as long as it waits."""
+    if message_id := decided.message_of.get(notification_id):
+        return text, message_id, Disposition.WAITING.value, "", None
+    return None, None, Disposition.SUPPRESSED.value, decided.refused[notification_id], decided.now
+
+
+def _told_just_before(flats: Iterable[NotificationRequested]) -> set[UUID]:
+    """Those about a flat that was parted from another which comes before them, to the same user, in the same batch."""
+    heard: set[tuple[UUID, str]] = set()
+    told: set[UUID] = set()
+    for event in flats:
+        if event.parted and any((event.user_id, each) in heard for each in event.parted.listing_ids):
+            told.add(event.notification_id)
+        if _will_be_told(event):
+            heard.add((event.user_id, event.card.listing_id))
+    return told
+
+
+def _will_be_told(event: NotificationRequested) -> bool:
+    return is_asked_for(event) and event.reason is not Reason.WITHDRAWN
+
+
 def _standing(row: asyncpg.Record) -> _Standing:
-    recipient = Recipient.model_validate_json(row["recipient"]) if row["recipient"] else None
+    recipient = recipient_of(row["recipient"]) if row["recipient"] else None
     return _Standing(recipient, row["last_digest_at"], row["turns"] or 0, row["declines"], row["erased_at"] is not None)
+
+
+def _message_of(rows: Iterable[asyncpg.Record]) -> dict[Series, UUID]:
+    return {(row["user_id"], row["subscription_id"]): row["message_id"] for row in rows}
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return [[row[i] for row in rows] for i in range(width)]
 
 
-_INSERT = """
-INSERT INTO notifications (notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event)
-SELECT notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::boolean[], $8::text[])
-    WITH ORDINALITY
-    AS requested(notification_id, user_id, flat_id, reason, listing_id, version, asked_for, event, position)
-ORDER BY requested.position
-ON CONFLICT (notification_id) DO NOTHING
-RETURNING notification_id
-"""
+_KNOWN = "SELECT notification_id FROM notifications WHERE notification_id = ANY($1::uuid[])"
 
 _KNOW_USERS = """
 WITH new AS (
-    INSERT INTO contacts (user_id) SELECT * FROM unnest($1::uuid[]) ON CONFLICT (user_id) DO NOTHING
+    INSERT INTO contacts (user_id) SELECT * FROM unnest($1::uuid[]) ORDER BY 1 ON CONFLICT (user_id) DO NOTHING
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
@@ -383,7 +451,6 @@ SELECT user_id, recipient, last_digest_at, turns, erased_at, now,
     EXISTS (SELECT FROM declined_flats WHERE declined_flats.user_id = asked.user_id) AS declines
 FROM clock, unnest($1::uuid[]) AS asked(user_id)
     LEFT JOIN recipients USING (user_id) LEFT JOIN contacts USING (user_id)
-ORDER BY user_id
 """
 
 _WAITING_FLATS = f"""
@@ -431,15 +498,6 @@ RETURNING notifications.user_id, notification_id, settled_at
 """
 
 _DECLINED = """
-UPDATE notifications
-SET disposition = 'suppressed', detail = $4, settled_at = clock_timestamp(), event = NULL
-FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS declined(user_id, flat_id, listing_id)
-WHERE notifications.user_id = declined.user_id AND disposition = 'waiting' AND message_id IS NOT NULL
-    AND (notifications.flat_id = declined.flat_id OR notifications.listing_id = declined.listing_id)
-RETURNING notifications.user_id, notification_id, settled_at
-"""
-
-_DECLINED = """
 SELECT DISTINCT notification_id
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS asked(notification_id, user_id, flat_id, listing_id)
     JOIN declined_flats AS declined ON declined.user_id = asked.user_id
@@ -447,17 +505,27 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS asked(notificatio
 """
 
 _TOLD_BEFORE = f"""
--- Whoever was told, or was about to be told, of one of the advertisements when this came.
+-- Whoever was told, or is about to be told, of one of the advertisements.
 SELECT DISTINCT candidate.notification_id
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS candidate(notification_id, user_id, listing_id)
-    JOIN notifications AS own USING (notification_id)
     JOIN notifications AS known ON known.user_id = candidate.user_id AND known.listing_id = candidate.listing_id
-WHERE known.position < own.position AND known.disposition IN ('waiting', 'in_message', 'grouped')
+WHERE known.disposition IN ('waiting', 'in_message', 'grouped')
     AND known.asked_for AND known.reason <> '{Reason.WITHDRAWN}'
 """  # noqa: S608 - a constant
 
+_JOIN_DIGESTS = """
+-- The digests that are open, locked until we have joined them.
+SELECT messages.user_id, messages.subscription_id, message_id
+FROM unnest($1::uuid[], $2::uuid[]) AS series(user_id, subscription_id)
+    JOIN messages ON messages.user_id = series.user_id
+    AND messages.subscription_id IS NOT DISTINCT FROM series.subscription_id
+WHERE stage = 'waiting' AND kind = 'digest'
+ORDER BY message_id
+FOR UPDATE OF messages
+"""
+
 _OPEN_DIGESTS = """
--- Open a digest for each series, or join the open one, whose times stay as they were set.
+-- Unless somebody else has just done so: then we join it.
 INSERT INTO messages (message_id, user_id, subscription_id, kind, due_at, latest_at, behind, opened_at)
 SELECT message_id, user_id, subscription_id, 'digest', due_at, latest_at, behind, $7
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::interval[])
@@ -472,15 +540,6 @@ INSERT INTO messages (message_id, user_id, kind, purpose, due_at, latest_at, ope
 SELECT message_id, user_id, 'direct', purpose, $4, $5, $4
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS opened(message_id, user_id, purpose)
 """
-
-_PLACE = f"""
-WITH woken AS MATERIALIZED (
-    SELECT pg_notify('{DUE_CHANNEL}', '')
-)
-UPDATE notifications SET message_id = placed.message_id
-FROM unnest($1::uuid[], $2::uuid[]) AS placed(notification_id, message_id), woken
-WHERE notifications.notification_id = placed.notification_id
-"""  # noqa: S608 - a constant
 
 _WAKE = f"SELECT pg_notify('{DUE_CHANNEL}', '')"
 

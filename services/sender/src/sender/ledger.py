@@ -1,5 +1,6 @@
 """The ledger at the moment of sending: what is due is planned, and committed as `sending` before Twilio is called."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -178,7 +179,7 @@ class Ledger:
         waiting = await self._waiting(connection, ids) if ids else {}
         contacts = await connection.fetch(_LOCK_CONTACTS, users) if ids else []
         locked = await connection.fetch(_LOCK_RECIPIENTS, users) if ids else []
-        recipients = {row["user_id"]: Recipient.model_validate_json(row["recipient"]) for row in locked}
+        recipients = {row["user_id"]: recipient_of(row["recipient"]) for row in locked}
         refusing = await self._refusing_claims(connection, rows, recipients)
         due = [_due(row) for row in rows]
         return _Claimed(
@@ -484,6 +485,12 @@ def _due(row: asyncpg.Record) -> Due:
         subscription_id=row["subscription_id"],
         waits_for=row["detail"],
     )
+
+
+@functools.lru_cache(maxsize=8192)
+def recipient_of(text: str) -> Recipient:
+    """A recipient as the tables hold it. Remembered: whoever hears of one flat soon hears of another."""
+    return Recipient.model_validate_json(text)
 
 
 def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
