@@ -11,7 +11,7 @@ from common.events import Disposition, Reason, notification_id_of
 from common.listing import Listing, ListingStatus
 from common.search import Alert, RentLimit, Subscription
 from itarent.audit.balance import Auditor, Balance, Fault
-from itarent.audit.facts import LONG_AGO, Effect, ListingVersion, Origin, Row, Told
+from itarent.audit.facts import LONG_AGO, Effect, ListingVersion, Origin, Requested, Row, Told
 from itarent.audit.replay import turns
 from itarent.audit.run import without_effect
 from itarent.audit.searches import Saved, Searches
@@ -45,13 +45,13 @@ def _balance(
     saved: Iterable[Subscription] = (SAVED,),
     *,
     told: Told | None = None,
-    unread: frozenset[UUID] = frozenset(),
+    requested: Requested | None = None,
     position: int = 100,
     began_at: dt.datetime = LONG_AGO,
     in_flight: frozenset[ListingVersion] = frozenset(),
 ) -> Balance:
     searches = Searches(Saved(each.subscription_id, each, 0, offset) for offset, each in enumerate(saved))
-    auditor = Auditor(searches, told or Told(), unread=unread, in_flight=in_flight)
+    auditor = Auditor(searches, told or Told(), requested=requested or Requested(), in_flight=in_flight)
     effects = [
         (
             Effect(
@@ -117,7 +117,7 @@ def test_a_missing_row_is_found() -> None:
 
 
 def test_a_row_that_the_sender_has_not_read_yet_is_pending() -> None:
-    balance = _balance([], unread=frozenset({_row().notification_id}))
+    balance = _balance([], requested=Requested(unread={_row().notification_id}))
     assert balance.balanced
     assert balance.pending == 1
 
@@ -169,6 +169,10 @@ def test_a_row_is_justified_by_an_order_of_two_portals_that_a_crash_has_undone()
 
     assert _balance([new, cheaper], noted, began_at=then).balanced
     assert _faults(_balance([new, cheaper], noted, began_at=first)) == [Fault.NOT_JUSTIFIED]
+    taken_late = replace(cheaper, received_at=then)  # its sender's database was away, too
+    requested = Requested(at={cheaper.notification_id: first})
+    assert _balance([new, taken_late], noted, began_at=then, requested=requested).balanced
+    assert _faults(_balance([new, taken_late], noted, began_at=then)) == [Fault.NOT_JUSTIFIED]
     dearer = replace(_row(reason=Reason.PRICE_DROP), received_at=first)
     assert _faults(_balance([new, dearer], noted, began_at=then)) == [Fault.NOT_JUSTIFIED]
 

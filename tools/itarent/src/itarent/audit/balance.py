@@ -11,7 +11,7 @@ from uuid import UUID
 from common.events import Disposition, Reason, notification_id_of
 from common.search import Alert, Subscription
 from common.shards import EVERYBODY, Shard
-from itarent.audit.facts import ListingVersion, Row, Told
+from itarent.audit.facts import ListingVersion, Requested, Row, Told
 from itarent.audit.replay import Known, Turn, in_other_orders, said_to
 from itarent.audit.searches import Searches
 
@@ -80,8 +80,8 @@ class Balance:
 class Auditor:
     """Balances flats, one after the other, for the users of one shard.
 
-    What is under way is no fault: `unread` are notifications that the sender has not taken in, `in_flight` versions
-    that the matcher is not done with, although it may already have told of them.
+    What is under way is no fault: notifications that the sender has not read, and versions that the matcher is not done
+    with (`in_flight`), although it may already have told of them.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Auditor:
         searches: Searches,
         told: Told,
         *,
-        unread: AbstractSet[UUID],
+        requested: Requested,
         in_flight: AbstractSet[ListingVersion],
         balance: Balance | None = None,
         users: Shard = EVERYBODY,
@@ -98,7 +98,7 @@ class Auditor:
         self._users = users
         self._searches = searches
         self._told = told
-        self._unread = unread
+        self._requested = requested
         self._in_flight = in_flight
 
     def audit(self, flat_id: UUID, turns: Sequence[Turn], rows: Iterable[Row]) -> None:
@@ -137,7 +137,7 @@ class Auditor:
     def _account(self, notification_id: UUID, row: Row | None, matches: int, problem: Problem) -> None:
         if row:
             self.balance.by_disposition[row.disposition] += matches
-        elif notification_id in self._unread:
+        elif notification_id in self._requested.unread:
             self.balance.pending += matches
         else:
             self.balance.miss(matches, problem)
@@ -162,7 +162,9 @@ class Auditor:
             if turn.effect.of != row.of:
                 continue
             moments = [replace(turn, before=earlier.before) for earlier in turns[: index + 1]]
-            if row.received_at < turn.effect.began_at:
+            # The sender may have taken it in later: its database was away, too.
+            requested_at = self._requested.at.get(row.notification_id, row.received_at)
+            if min(requested_at, row.received_at) < turn.effect.began_at:
                 moments += in_other_orders(turn, turns)
             searches = list(self._searches.ever_of(row.user_id, turn.effect.position))
             reasons = {said_to(each, moment) for each in searches for moment in moments}

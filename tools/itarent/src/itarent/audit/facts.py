@@ -86,6 +86,14 @@ class Row:
 
 
 @dataclass
+class Requested:
+    """What the matcher has asked the sender to tell, by notification: first at what time, and what is not read yet."""
+
+    at: dict[UUID, dt.datetime] = field(default_factory=dict)
+    unread: set[UUID] = field(default_factory=set)
+
+
+@dataclass
 class Told:
     """What the sender has told of notifications, on its topic or in its outbox."""
 

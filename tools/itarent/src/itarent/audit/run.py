@@ -33,14 +33,16 @@ async def audit(kafka: Kafka, database_url: str) -> Balance:
         balance.unfinished = await tables.unfinished()
         await kafka.add_told(told)
         published = await kafka.listings()
-        unread = await kafka.notifications_since(progress)
+        requested = await kafka.requested(progress)
         searches = Searches(await kafka.subscriptions())
         auditors: dict[Shard, Auditor] = {}
         for users in _together(shards, effects.values(), sides.values()):
             (now,) = (shard for shard in shards if shard.shares_users_with(users))
             missed = without_effect(published, _for(users, chain.from_iterable(effects.values())))
             in_flight = {each.of for origin, each in missed.items() if not progress.has_reached(origin, now)}
-            auditors[users] = Auditor(searches, told, unread=unread, in_flight=in_flight, balance=balance, users=users)
+            auditors[users] = Auditor(
+                searches, told, requested=requested, in_flight=in_flight, balance=balance, users=users
+            )
             _note(missed.values(), in_flight, balance)
         histories = Histories(effects, sides, published)
         async for flat_id, rows in _flats(effects.keys() | sides.keys(), tables):

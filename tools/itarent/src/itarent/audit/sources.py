@@ -1,6 +1,7 @@
 """Where the facts come from: Kafka's topics, and the tables of the matcher and the sender."""
 
 import contextlib
+import datetime as dt
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from common.kafka import Received, decode
 from common.listing import Appraisal, Listing
 from common.shards import Shard
 from common.topics import Topic, Topics
-from itarent.audit.facts import Effect, ListingVersion, Origin, Row, Side, SidesTold, Told
+from itarent.audit.facts import Effect, ListingVersion, Origin, Requested, Row, Side, SidesTold, Told
 from itarent.audit.searches import Saved
 from sender.rescan import unfinished
 
@@ -74,10 +75,17 @@ class Kafka:
             notifications=await self._next_offsets(self._topics.group("sender"), self._topics.notifications),
         )
 
-    async def notifications_since(self, progress: Progress) -> frozenset[UUID]:
-        """The ids of notifications that the sender had not read."""
-        unread = self._received(self._topics.notifications, NotificationRequested, since=progress.notifications)
-        return frozenset([each.event.notification_id async for each in unread if each.event])
+    async def requested(self, progress: Progress) -> Requested:
+        """What the matcher has asked for: when it first did, and what of it the sender had not read."""
+        requested = Requested()
+        async for each in self._received(self._topics.notifications, NotificationRequested):
+            if each.event:
+                notification_id, record = each.event.notification_id, each.record
+                at = dt.datetime.fromtimestamp(record.timestamp / 1000, dt.UTC)
+                requested.at[notification_id] = min(at, requested.at.get(notification_id, at))
+                if record.offset >= progress.notifications.get(record.partition, 0):
+                    requested.unread.add(notification_id)
+        return requested
 
     async def _next_offsets(self, group: str, topic: Topic) -> dict[int, int]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
@@ -113,17 +121,14 @@ class Kafka:
             if each.event:
                 note(told, each.event)
 
-    async def _received(
-        self, topic: Topic, *types: type[EventT], since: Mapping[int, int] | None = None
-    ) -> AsyncIterator[Received[EventT]]:
-        """What a topic holds now, from offsets by partition or from its beginning, without what cannot be read."""
+    async def _received(self, topic: Topic, *types: type[EventT]) -> AsyncIterator[Received[EventT]]:
+        """What a topic holds now, without what cannot be read."""
         by_type = {each.type: each for each in types}
         async with AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False) as consumer:
             partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
             consumer.assign(partitions)
-            begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-            for at in partitions:
-                consumer.seek(at, max(begins[at], (since or {}).get(at.partition, 0)))
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
             while [at for at in partitions if await consumer.position(at) < ends[at]]:
                 batches = await consumer.getmany(timeout_ms=1000, max_records=5000)
                 for record in chain.from_iterable(batches.values()):

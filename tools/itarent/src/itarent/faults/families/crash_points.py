@@ -9,7 +9,7 @@ from itarent.faults.crash_points import LIVES, POINTS, SENDERS
 from itarent.faults.scene import Family, Scene
 from twilio_simulator.faults import Fault, FaultKind
 
-WITHIN_S: Final = 60.0
+WITHIN_S: Final = 90.0
 LOOK_S: Final = 0.1
 DOUBTS: Final = (
     Fault(FaultKind.RESET_TAKEN, times=None, probability=0.08),
