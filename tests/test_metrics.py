@@ -60,6 +60,7 @@ def test_there_are_metrics_of_every_service() -> None:
     assert {metric.where.split("/")[1] for metric in METRICS} == {
         "api",
         "common",
+        "itarent",
         "matcher",
         "sender",
         "status-webhook",

@@ -24,7 +24,7 @@ from twilio_simulator.client import AcceptedMessage, SimulatorClient, connected
 
 GIT = shutil.which("git") or "git"
 DOCKER = shutil.which("docker") or "docker"
-PORTS = ("KAFKA_PORT", "POSTGRES_PORT", "API_PORT", "WEBHOOK_PORT", "SIMULATOR_PORT")
+PORTS = ("KAFKA_PORT", "POSTGRES_PORT", "API_PORT", "WEBHOOK_PORT", "SIMULATOR_PORT", "AUDITOR_PORT")
 NUMBERS = itertools.count(1)
 GIULIA = Renter(
     name="Giulia",
@@ -168,6 +168,15 @@ async def test_an_audit_in_a_container_finds_that_every_match_is_accounted_for(c
     balance = orjson.loads(compose("run", "--rm", "--no-TTY", "itarent", "audit", "--json"))
     assert balance["matches"] > 0
     assert balance["pending"] == balance["unaccounted"] == balance["unexpected"] == 0
+    compose("--profile", "audit", "up", "--detach", "--wait", "auditor")
+    async with httpx.AsyncClient(base_url=compose.url("AUDITOR_PORT")) as auditor:
+
+        async def told() -> list[str]:
+            lines = (await auditor.get("/metrics/")).text.splitlines()
+            return [line for line in lines if line.startswith("itarent_audit_findings{")]
+
+        findings = await eventually(told, within_seconds=60)
+    assert {line.rsplit(" ", 1)[1] for line in findings} == {"0.0"}, "what a role that may read little finds"
 
 
 @pytest.mark.timeout(600)

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from provisioning.database import admit_auditor, prepare_database, url_as
 from provisioning.main import provision
 from provisioning.settings import Settings
 from testkit.servers import PASSWORD
@@ -23,6 +24,7 @@ async def settings(kafka: str, postgres: str) -> AsyncIterator[Settings]:
         api_database_password=PASSWORD,
         matcher_database_password=PASSWORD,
         sender_database_password=PASSWORD,
+        audit_database_password=PASSWORD,
     )
     yield settings
     await _execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -40,6 +42,28 @@ async def test_everything_that_services_need_is_made_once_however_often_it_is_as
         ("sender", "sender"),
     ]
     assert await _topics_of(settings) == {topic.name for topic in settings.topics.all()}
+
+
+async def test_the_auditor_reads_no_phone_and_no_text_and_writes_nothing(settings: Settings) -> None:
+    await prepare_database(settings.postgres_admin_url.get_secret_value(), settings.passwords)
+    await admit_auditor(settings.postgres_admin_url.get_secret_value(), PASSWORD)
+    auditor = await asyncpg.connect(url_as("audit", PASSWORD, settings.postgres_admin_url.get_secret_value()))
+    try:
+        assert await auditor.fetchval("SELECT count(disposition) FROM sender.notifications") == 0
+        for refused in (
+            "SELECT recipient FROM sender.recipients",
+            "SELECT body FROM sender.attempts",
+            "SELECT opted_out_phone FROM sender.contacts",
+            "SELECT event FROM sender.notifications",
+            "SELECT * FROM api.accounts",
+            "BEGIN READ WRITE; DELETE FROM sender.outbox",
+            "CREATE TABLE sender.mine (one int)",
+        ):
+            with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)):
+                await auditor.execute(refused)
+            await auditor.execute("ROLLBACK") if refused.startswith("BEGIN") else None
+    finally:
+        await auditor.close()
 
 
 async def _topics_of(settings: Settings) -> set[str]:

@@ -33,12 +33,17 @@ async def provision(admin_url: str, passwords: Mapping[str, str]) -> None:
     connection = await asyncpg.connect(admin_url)
     try:
         for service, password in passwords.items():
-            await connection.execute(await connection.fetchval(_CREATE_ROLE, service, password))
+            await create_role(connection, service, password)
             # A managed server's administrator is no superuser, and gives a schema only to roles that it may become.
             await connection.execute(f'GRANT "{service}" TO CURRENT_USER')
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{service}" AUTHORIZATION "{service}"')
     finally:
         await connection.close()
+
+
+async def create_role(connection: "asyncpg.Connection[Any]", role: str, password: str) -> None:
+    """A role that can sign in, or its new password. It finds tables in the schema of its name."""
+    await connection.execute(await connection.fetchval(_CREATE_ROLE, role, password))
 
 
 _CREATE_ROLE = """

@@ -1,11 +1,16 @@
 """The audit of a real matcher and a real ledger, on a real Kafka and PostgreSQL."""
 
 import asyncio
+import contextlib
 import json
+import os
+import sys
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
+import aiohttp
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,7 +23,9 @@ from common.listing import Listing, ListingStatus, Position, Signal
 from common.postgres import open_pool
 from common.search import Commute, Criterion, Range, UnknownPolicy
 from common.topics import Topics
+from itarent.audit import repeated
 from itarent.cli import app
+from local_servers.ports import free_port
 from matcher.commutes import ways_wanted_by
 from matcher.engines import EngineKind
 from matcher.main import matching
@@ -94,10 +101,35 @@ class System:
         finally:
             await connection.close()
 
+    @contextlib.asynccontextmanager
+    async def auditor(self) -> AsyncIterator[str]:
+        """The address of an audit that is repeated; it is told to stop after the body, and must do so in order."""
+        port = free_port()
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": self._kafka,
+            "KAFKA_NAMESPACE": self._namespace,
+            "AUDIT_DATABASE_URL": self._database.url("audit"),
+            "HTTP_PORT": str(port),
+        }
+        command = (sys.executable, "-m", "itarent", "audit", "--every", "6")
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        try:
+            yield f"http://127.0.0.1:{port}"
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    @property
+    def _namespace(self) -> str:
+        return self._topics.listings.name.removesuffix(".listings.v1")
+
     async def audit(self) -> Result:
-        namespace = self._topics.listings.name.removesuffix(".listings.v1")
-        where = ["--bootstrap-servers", self._kafka, "--database-url", self._database.admin_url]
-        command = ["audit", "--json", "--namespace", namespace, *where]
+        where = ["--bootstrap-servers", self._kafka, "--database-url", self._database.url("audit")]
+        command = ["audit", "--json", "--namespace", self._namespace, *where]
         return await asyncio.to_thread(CliRunner().invoke, app, command)  # it has an event loop of its own
 
 
@@ -172,6 +204,37 @@ async def test_every_forgery_is_found(system: System) -> None:
         balance = json.loads(result.stdout)
         assert (balance["unaccounted"], balance["unexpected"]) == found
         assert complaint in result.stderr
+
+
+async def test_a_repeated_audit_tells_what_does_not_balance_and_when_it_could_last_tell(system: System) -> None:
+    await system.fill_ledger()
+    await system.execute("DELETE FROM sender.notifications WHERE user_id = $1 AND reason = 'new'", RENTERS[0])
+    await system.execute("UPDATE sender.messages SET due_at = opened_at - interval '9 days'")
+    await system.execute("UPDATE sender.messages SET latest_at = due_at WHERE user_id = $1", RENTERS[1])
+    async with system.auditor() as url, aiohttp.ClientSession() as session:
+
+        async def told() -> dict[str, float]:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with session.get(f"{url}/metrics/") as answer:
+                    lines = [line.rsplit(" ", 1) for line in (await answer.text()).splitlines() if line[0] != "#"]
+                    told = {name: float(value) for name, value in lines if name.startswith("itarent_audit")}
+                    return told if told["itarent_audit_finished_timestamp_seconds"] else {}
+            return {}
+
+        found = await eventually(told, within_seconds=60)
+    assert found.pop("itarent_audit_finished_timestamp_seconds") == pytest.approx(time.time(), abs=60)
+    assert found == {
+        "itarent_audit_matches": 12,
+        'itarent_audit_findings{kind="unaccounted"}': 1,
+        'itarent_audit_findings{kind="unexpected"}': 0,
+        'itarent_audit_findings{kind="unfinished"}': 1,
+    }
+
+
+async def test_a_repeated_audit_that_cannot_read_the_system_or_takes_too_long_tells_nothing() -> None:
+    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "AUDIT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    assert await repeated._balance(timedelta(minutes=1), nowhere) is None
+    assert await repeated._balance(timedelta(milliseconds=1), nowhere) is None
 
 
 async def test_each_shard_accounts_for_its_users_who_are_followed_through_a_change_of_shards(system: System) -> None:

@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     api_database_password: SecretStr = Field(min_length=1, description="of the role api, as its DATABASE_URL has it")
     matcher_database_password: SecretStr = Field(min_length=1, description="of the role matcher")
     sender_database_password: SecretStr = Field(min_length=1, description="of the role sender")
+    audit_database_password: SecretStr | None = Field(
+        default=None, description="of the role audit, which reads what the audit needs; without it there is none"
+    )
 
     @property
     def topics(self) -> Topics:

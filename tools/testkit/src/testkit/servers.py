@@ -32,10 +32,11 @@ from local_servers.home import home_of, private_directory, scratch_home
 from local_servers.kafka import running_kafka
 from local_servers.ports import free_port
 from local_servers.postgres import running_postgres
-from provisioning.database import prepare_database
+from provisioning.database import admit_auditor, prepare_database
 
-Role = Literal["api", "matcher", "sender"]
+Role = Literal["api", "matcher", "sender", "audit"]
 ROLES: tuple[Role, ...] = ("api", "matcher", "sender")
+"""Those that have a schema; `audit` reads."""
 PASSWORD = "test"  # noqa: S105 - of roles in a server that lives as long as the tests
 
 
@@ -91,9 +92,14 @@ def database_template(postgres: str) -> Iterator[str]:
     name = f"template_{uuid.uuid4().hex[:12]}"
     _administer(postgres, "CREATE DATABASE {}", name)
     template = Database(_with_database(postgres, name))
-    asyncio.run(prepare_database(template.admin_url, dict.fromkeys(ROLES, PASSWORD)))
+    asyncio.run(_prepare(template.admin_url))
     yield name
     _administer(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+async def _prepare(admin_url: str) -> None:
+    await prepare_database(admin_url, dict.fromkeys(ROLES, PASSWORD))
+    await admit_auditor(admin_url, PASSWORD)
 
 
 class _Databases:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Final
 
 import asyncpg
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from common.topics import Topics
 from itarent.audit.balance import Balance, Problem
+from itarent.audit.repeated import audit_every
 from itarent.audit.run import audit as run
 from itarent.audit.sources import Kafka
 from itarent.local import BootstrapServers, DatabaseUrl
@@ -33,6 +35,12 @@ UNFINISHED: Final[Mapping[Kind, str]] = {
 def audit(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print the balance as JSON")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(metavar="HOURS", min=0.001, help="go on and audit so often; what is found is told at /metrics"),
+    ] = None,
+    http_host: Annotated[str, typer.Option(envvar="HTTP_HOST", help="where, with --every")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(envvar="HTTP_PORT", min=0, max=65_535, help="where, with --every")] = 8004,
     bootstrap_servers: BootstrapServers,
     namespace: Annotated[str, typer.Option(envvar="KAFKA_NAMESPACE")] = "itarent",
     database_url: DatabaseUrl,
@@ -48,6 +56,13 @@ def audit(
             err=True,
         )
         raise typer.Exit(2)
+    if every is not None:
+        audited = {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "KAFKA_NAMESPACE": namespace,
+            "AUDIT_DATABASE_URL": database_url,
+        }
+        return audit_every(timedelta(hours=every), audited, http_host, http_port)
     kafka = Kafka(bootstrap_servers, Topics.within(namespace))
     try:
         balance = asyncio.run(run(kafka, database_url))
