@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
@@ -454,16 +455,18 @@ async def test_who_was_told_of_an_advertisement_is_not_told_again_when_its_flat_
     assert await sender.disposition(own) == ("suppressed", "told_before")
 
 
-async def test_what_waits_about_an_advertisement_is_not_told_twice_nor_after_it_has_gone(sender: Sender) -> None:
+@pytest.mark.parametrize("batches", [lambda *events: [[each] for each in events], lambda *events: [events]])
+async def test_what_waits_about_an_advertisement_is_not_told_twice_nor_after_it_has_gone(
+    sender: Sender, batches: Callable[..., Iterable[Sequence[NotificationRequested]]]
+) -> None:
     anna = renter()
     waiting = flat_for(anna.user_id)
     listing = make_listing(listing_id=waiting.card.listing_id)
     own = flat_for(anna.user_id, listing, parted=parted_from(waiting))
     gone = about(listing.model_copy(update={"version": 2}), own, Reason.WITHDRAWN, searches=NOT_ASKED)
     await sender.know(anna)
-    await sender.tell(waiting)
-    await sender.tell(own)
-    await sender.tell(gone)
+    for batch in batches(waiting, own, gone):
+        await sender.tell(*batch)
     async with sender.dispatching():
         await sender.until(waiting, stage="ended", status="suppressed")
     assert await sender.disposition(waiting) == ("suppressed", "withdrawn")

@@ -7,12 +7,14 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sender.outcomes import Accepted, InDoubt, Misconfigured, Outcome, RateLimited, Rejected, Unavailable
-from sender.twilio import Request, Twilio
+from sender.twilio import Request, Twilio, encoded
 
 from .conftest import Sender
 
@@ -205,3 +207,8 @@ async def test_an_environment_that_the_library_reads_does_not_change_the_host(
         assert isinstance(await twilio.create(Request(ANNA, None, body="Ciao")), Accepted)
     [message] = await sender.simulator.messages()
     assert message.to == ANNA
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()))
+def test_a_form_arrives_as_it_was_written(form: dict[str, str]) -> None:
+    assert dict(parse_qsl(encoded(form).decode("ascii"), keep_blank_values=True, strict_parsing=bool(form))) == form

@@ -1,6 +1,7 @@
 """Signed links to a message's page: whoever has the link may see what the message told, until it expires."""
 
 import datetime as dt
+import functools
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -28,6 +29,6 @@ class Links:
         except (BadData, ValueError):
             return None
 
-    @property
+    @functools.cached_property
     def _serializer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self.signing_key, salt="message")

@@ -92,6 +92,7 @@ def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
+@functools.lru_cache(maxsize=4096)  # a flat is told to many
 def plain(text: str, longest: int) -> str:
     """A foreign text on one line, without WhatsApp's formatting, invisible characters or more than `longest` units."""
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text.translate(_FORMATTING))
@@ -259,8 +260,12 @@ def number_of(n: int, language: Language) -> str:
 
 
 def plural(forms: Plural, n: int, language: Language, suffix: str = "") -> str:
-    category = locale_of(language).plural_form(n)
-    return forms.get(category, forms["other"]).format(n=number_of(n, language) + suffix)
+    return forms.get(_plural_form(n, language), forms["other"]).format(n=number_of(n, language) + suffix)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plural_form(n: int, language: Language) -> str:
+    return locale_of(language).plural_form(n)
 
 
 @functools.cache
