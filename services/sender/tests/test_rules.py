@@ -206,6 +206,23 @@ def test_slots_are_never_closer_than_the_rate_allows_nor_saved_up_nor_far_ahead(
     assert all(later - earlier >= timedelta(seconds=1 / per_second) for earlier, later in itertools.pairwise(slots))
 
 
+@given(st.floats(0.2, 500), st.floats(2, 86_400), st.integers(1, 200))
+def test_a_clock_that_is_set_back_holds_up_nobody_for_longer_than_a_second(
+    per_second: float, back_s: float, wanted: int
+) -> None:
+    step = timedelta(seconds=1 / per_second)
+    before = rate.reserve(NOW, NOW, per_second, wanted)
+    set_back = NOW - timedelta(seconds=back_s) - step / rate.SLOWEST
+    after = rate.reserve(before.next_slot, set_back, per_second, 1)
+    assert after.at == (set_back + rate.AHEAD,), "what was reserved before may still go out within a second"
+
+
+def test_a_pause_does_not_last_for_longer_because_the_clock_is_set_back() -> None:
+    paused = rate.Channel(NOW, NOW, NOW + timedelta(seconds=30), NOW + timedelta(seconds=15), strikes=1)
+    assert paused.room(NOW, 5) == 0
+    assert paused.room(NOW - timedelta(hours=1), 5) == 1
+
+
 def test_without_a_limit_there_is_a_slot_for_everybody_now() -> None:
     assert rate.reserve(NOW, NOW, 0, 3).at == (NOW, NOW, NOW)
 

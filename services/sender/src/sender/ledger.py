@@ -508,7 +508,8 @@ def _contact(row: asyncpg.Record, *, claim_refuses: bool) -> Contact:
 
 def _channel(row: asyncpg.Record) -> Channel:
     throttle = Throttle(row["throttle_share"], row["throttled_at"])
-    return Channel(row["next_slot"], row["paused_until"], row["probing_until"], row["strikes"], throttle)
+    paused = (row["paused_at"], row["paused_until"], row["probing_until"])
+    return Channel(row["next_slot"], *paused, row["strikes"], throttle)
 
 
 def _written_first(due: Due, recipient: Recipient | None, now: datetime) -> set[str]:
@@ -524,7 +525,7 @@ def _written_first(due: Due, recipient: Recipient | None, now: datetime) -> set[
 
 _LOCK_CHANNEL = """
 -- One replica at a time decides what is sent next: slots are handed out in order, and none twice.
-SELECT clock_timestamp() AS now, next_slot, paused_until, probing_until, strikes, reason, held,
+SELECT clock_timestamp() AS now, next_slot, paused_at, paused_until, probing_until, strikes, reason, held,
     throttle_share, throttled_at
 FROM channel FOR UPDATE
 """

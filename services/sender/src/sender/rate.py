@@ -14,7 +14,6 @@ AHEAD: Final = timedelta(seconds=1)
 """How far ahead slots are reserved, and how late one may be used. Within any window of t seconds there are thus
 at most R * (t + 1) + 1 messages, over all replicas, whichever of them dies."""
 
-
 SLOWER: Final = 0.5
 SLOWEST: Final = 1 / 16
 FASTER_PER_MINUTE: Final = 0.1
@@ -48,6 +47,7 @@ class Channel:
     """The WhatsApp sender as all replicas see it; `strikes`: how often in a row it has refused."""
 
     next_slot: datetime
+    paused_at: datetime | None
     paused_until: datetime | None
     probing_until: datetime | None
     strikes: int
@@ -55,9 +55,13 @@ class Channel:
 
     def room(self, now: datetime, wanted: int) -> int:
         """How many messages may be begun, but for the rate: none in a pause, one after it until one has passed."""
-        if (self.paused_until and now < self.paused_until) or (self.probing_until and now < self.probing_until):
-            return 0
-        return min(wanted, 1) if self.strikes else wanted
+        return 0 if self._waits(now) else min(wanted, 1) if self.strikes else wanted
+
+    def _waits(self, now: datetime) -> bool:
+        """What has not begun yet began before the clock was set back: it must not last for as long as that was."""
+        paused = self.paused_until is not None and now < self.paused_until
+        probing = self.probing_until is not None and now < self.probing_until <= now + PROBE
+        return probing or (paused and not (self.paused_at and now < self.paused_at))
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,15 @@ class Slots:
 
 
 def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int) -> Slots:
-    """Slots for up to `wanted` messages; none when others have taken the next second. No limit: `per_second` 0."""
-    first = max(next_slot, now)
+    """Slots for up to `wanted` messages; none when others have taken the next second. No limit: `per_second` 0.
+
+    When the clock was set back, the first free slot can be farther ahead than anybody reserves, however slow we were:
+    what was reserved before that is over within a second.
+    """
     if not per_second:
         return Slots((now,) * wanted, next_slot)
     step = timedelta(seconds=1 / per_second)
+    first = max(next_slot, now) if next_slot <= now + AHEAD + step / SLOWEST else now + AHEAD
     free = int((now + AHEAD - first) / step) + 1 if first <= now + AHEAD else 0
     at = tuple(first + step * i for i in range(min(wanted, free)))
     return Slots(at, first + step * len(at))
