@@ -9,8 +9,9 @@ from common.kafka import create_topics
 from common.topics import Topics
 from local_servers import kafka_jars
 from local_servers.home import home_of, scratch_home
-from local_servers.kafka import running_kafka
+from local_servers.kafka import Detour, running_kafka
 from local_servers.maven import Jar, JarDiffers, sha256_of, verify
+from local_servers.ports import LOOPBACK, free_port
 
 PROJECT = Path(__file__).parents[3]
 TOPIC = Topics.within("kept").notifications
@@ -39,9 +40,11 @@ async def test_acknowledged_records_survive_a_kill_and_stopping_leaves_no_proces
             await producer.send_and_wait(TOPIC.name, b"kept", partition=0)
         broker_of(home).kill()
 
-    with running_kafka(home, downloads=downloads) as bootstrap:
+    aside = free_port()
+    with running_kafka(home, downloads=downloads, detour=Detour(aside, advertised_port=aside)):
         broker = broker_of(home)
-        async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        async with AIOKafkaConsumer(bootstrap_servers=f"{LOOPBACK}:{aside}") as consumer:
+            assert {each.port for each in consumer._client.cluster.brokers()} == {aside}
             consumer.assign([partition := TopicPartition(TOPIC.name, 0)])
             await consumer.seek_to_beginning(partition)
             assert (await consumer.getone()).value == b"kept"

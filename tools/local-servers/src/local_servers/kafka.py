@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,13 +31,23 @@ JVM_OPTIONS = (
 STARTED = b"Kafka Server started"
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A second port of the broker's: who comes there is told to go on by another, a proxy's in front of it, say."""
+
+    port: int
+    advertised_port: int
+
+
 @contextmanager
-def running_kafka(home: Path, *, downloads: Path, port: int = 0, progress: Progress = no_progress) -> Iterator[str]:
+def running_kafka(
+    home: Path, *, downloads: Path, port: int = 0, detour: Detour | None = None, progress: Progress = no_progress
+) -> Iterator[str]:
     """Run Kafka with its data in `home` and yield its bootstrap address; a later start finds the data again."""
     jars = kafka_jars(downloads, progress)
     progress("Starting Apache Kafka", 0, 1)
     with in_use(home, within_seconds=STOP_SECONDS) as lock:
-        start = partial(_start_on_a_free_port, home, jars, port, lock)
+        start = partial(_start_on_a_free_port, home, jars, port, detour, lock)
         process, bootstrap = processes.patiently(start, within_seconds=START_SECONDS)
         try:
             progress("Starting Apache Kafka", 1, 1)
@@ -45,9 +56,11 @@ def running_kafka(home: Path, *, downloads: Path, port: int = 0, progress: Progr
             processes.stop(process, signal.SIGTERM, within_seconds=STOP_SECONDS)
 
 
-def _start_on_a_free_port(home: Path, jars: Path, port: int, lock: int) -> tuple[subprocess.Popen[bytes], str]:
+def _start_on_a_free_port(
+    home: Path, jars: Path, port: int, detour: Detour | None, lock: int
+) -> tuple[subprocess.Popen[bytes], str]:
     bootstrap = f"{LOOPBACK}:{free_port(port)}"
-    settings = _write_settings(home, bootstrap)
+    settings = _write_settings(home, bootstrap, detour)
     _format_once(home, jars, settings)
     return _start(jars, settings, lock), bootstrap
 
@@ -91,17 +104,20 @@ def _java(jars: Path) -> list[str]:
     return [str(JAVA), "-cp", f"{jars}/*"]
 
 
-def _write_settings(home: Path, bootstrap: str) -> Path:
+def _write_settings(home: Path, bootstrap: str, detour: Detour | None) -> Path:
     controller = f"{LOOPBACK}:{free_port()}"
     settings = home / "server.properties"
+    listens = f",DETOUR://{LOOPBACK}:{detour.port}" if detour else ""
+    advertised = f",DETOUR://{LOOPBACK}:{detour.advertised_port}" if detour else ""
     lines = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{controller}",
-        "listeners": f"PLAINTEXT://{bootstrap},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{bootstrap}",
+        "listeners": f"PLAINTEXT://{bootstrap}{listens},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{bootstrap}{advertised}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(home / "data"),
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",

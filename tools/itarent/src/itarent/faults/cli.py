@@ -69,6 +69,9 @@ async def _run(
             report.write_page(report.keep([result]))
 
     for family in families:
+        if reason := family.why_not():
+            console.print(f"{family.name} is skipped: {reason}", markup=False, highlight=False, soft_wrap=True)
+            continue
         try:
             with scratch_home(home_of(PROJECT)) as home:
                 await run(family, seeds, home, tell)

@@ -154,6 +154,43 @@ class Struck:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A breach that the strike itself has seen."""
+
+    law: str
+    what: str
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Jump:
+    """From a moment on, the clocks of the sender and of Twilio show so much more than the machine's."""
+
+    at: dt.datetime
+    ahead: dt.timedelta
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock that the sender and Twilio had: the machine's, unless a family has set it."""
+
+    jumps: tuple[Jump, ...] = ()
+
+    def shown(self, moment: dt.datetime) -> dt.datetime:
+        """What it showed at a moment of the machine's."""
+        aheads = [each.ahead for each in self.jumps if each.at <= moment]
+        return moment + (aheads[-1] if aheads else dt.timedelta())
+
+    def moment(self, shown: dt.datetime) -> dt.datetime:
+        """The moment of the machine's at which it showed this. A run is over before it could have been two."""
+        if not self.jumps:
+            return shown
+        ends = [*(each.at for each in self.jumps[1:]), FOR_EVER]
+        candidates = [(shown - each.ahead, each.at, end) for each, end in zip(self.jumps, ends, strict=True)]
+        return min(candidates, key=lambda each: max(each[1] - each[0], each[0] - each[2], dt.timedelta()))[0]
+
+
+@dataclass(frozen=True)
 class Rate:
     """The limit in force over all replicas: messages a second, and how many more may come at once."""
 
@@ -181,10 +218,16 @@ class History:
     """What each topic holds, by the name of the field of `Topics`; in order within each partition."""
 
     dead_letters: Mapping[str, int] = field(default_factory=dict)
-    """How many dead letters there are, by the topic that they come from."""
+    """How many dead letters there are, by the topic that they come from; those that were replayed are none any more."""
 
     malformed: int = 0
     """How many records were published that must end as dead letters."""
+
+    clock: Clock = field(default_factory=Clock)
+    """By which the sender decides. All moments of a history are the machine's."""
+
+    seen: tuple[Seen, ...] = ()
+    """What only the strike itself could see."""
 
     ledger: Ledger = field(default_factory=Ledger)
     balance: Balance | None = None

@@ -191,7 +191,7 @@ def rest(history: History) -> Iterator[Breach]:
         since = _undisturbed(quiet.since, FLIGHT, history.strikes)
         for each in digests.get(quiet.user_id, ()):
             # It may have been committed before they began.
-            moments = (each.at - IN_FLIGHT, each.at)
+            moments = map(history.clock.shown, (each.at - IN_FLIGHT, each.at))
             if since < each.at < quiet.until and all(
                 quiet_until(quiet.hours, quiet.time_zone, moment) for moment in moments
             ):
@@ -371,7 +371,7 @@ def _told_status(records: Iterable[Published], attempt: int) -> MessageStatus:
 def _recipients_agree(history: History) -> Iterator[Breach]:
     in_topic = {
         key: revision
-        for key, records in _by_key(history.topics.get("recipients", ())).items()
+        for key, records in _by_key(_sound(history.topics.get("recipients", ()))).items()
         if (revision := _revision(records[-1])) is not None
     }
     held = {str(user_id): revision for user_id, revision in history.ledger.recipients.items()}
@@ -433,7 +433,20 @@ def discretion(history: History) -> Iterator[Breach]:
                 yield Breach("L9", f"{name} stands in {where}")
 
 
+# --- what the strike has seen -----------------------------------------------------------------------------------------
+
+
+def seen(history: History) -> Iterator[Breach]:
+    """Of any law: an answer that says too much, a record that is nowhere."""
+    return (Breach(each.law, each.what, each.ids) for each in history.seen)
+
+
 # --- what the laws share ----------------------------------------------------------------------------------------------
+
+
+def _sound(records: Iterable[Published]) -> Iterator[Published]:
+    """Without what nobody could read."""
+    return (each for each in records if each.event or each.is_tombstone)
 
 
 def _by_key(records: Iterable[Published]) -> Mapping[str, Sequence[Published]]:
@@ -474,5 +487,6 @@ LAWS: Final[tuple[Law, ...]] = (
     agreement,
     liveness,
     discretion,
+    seen,
 )
 """In the order of their numbers."""

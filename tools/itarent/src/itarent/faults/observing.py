@@ -1,7 +1,7 @@
 """Reading the history: Kafka's topics, the sender's schema, Twilio's journal, logs and metrics. Everything once."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +22,7 @@ from itarent.environment import SIMULATOR
 from itarent.faults.history import (
     Accepted,
     Attempt,
+    Clock,
     Drained,
     History,
     Journalled,
@@ -45,17 +46,20 @@ async def history_of(scene: Scene, *, rate: Rate, drained: Drained) -> History:
     system, noted = scene.system, scene.traffic.noted
     topics = {name: await _records(system, topic) for name, topic in _own(system.topics).items()}
     dead_letters = {
-        name: len(await _records(system, topic.dead_letters)) for name, topic in _own(system.topics).items()
+        name: len(_left(await _records(system, topic.dead_letters))) for name, topic in _own(system.topics).items()
     }
     accepted = await scene.simulator.messages()
+    clock = Clock(tuple(scene.jumps))
     return History(
         taken=frozenset(noted.taken),
         topics={name: tuple(map(_published, records)) for name, records in topics.items()},
         dead_letters=dead_letters,
         malformed=scene.malformed_records,
+        clock=clock,
+        seen=tuple(scene.seen),
         ledger=await _ledger(system.addresses.postgres),
         balance=await audit(Kafka(system.addresses.kafka, system.topics), system.addresses.postgres),
-        accepted=tuple(map(_accepted, accepted)),
+        accepted=tuple(_accepted(message, clock) for message in accepted),
         acknowledged=tuple(noted.acknowledged),
         quiet=tuple(noted.quiet),
         spacings=tuple(noted.spacings),
@@ -103,6 +107,11 @@ async def _records(system: System, topic: Topic) -> "list[Record]":
 _TYPES: Final = {each.type: each for each in EVENTS}
 
 
+def _left(records: "Iterable[Record]") -> set[bytes | None]:
+    """The keys that no tombstone has taken away."""
+    return {key for key, value in {each.key: each.value for each in records}.items() if value is not None}
+
+
 def _published(record: "Record") -> Published:
     read = decode(record, _TYPES)
     event = read.event if isinstance(read, Received) else None
@@ -112,7 +121,10 @@ def _published(record: "Record") -> Published:
 
 def _text(records: "list[Record]") -> str:
     """Keys, values and headers."""
-    parts = (b" ".join((each.key or b"", each.value or b"", *(value for _, value in each.headers))) for each in records)
+    parts = (
+        b" ".join((each.key or b"", each.value or b"", *(value or b"" for _, value in each.headers)))
+        for each in records
+    )
     return b"\n".join(parts).decode(errors="replace")
 
 
@@ -160,11 +172,13 @@ _UNPUBLISHED = "SELECT (SELECT count(*) FROM sender.outbox) + (SELECT count(*) F
 # --- Twilio -----------------------------------------------------------------------------------------------------------
 
 
-def _accepted(message: AcceptedMessage) -> Accepted:
+def _accepted(message: AcceptedMessage, clock: Clock) -> Accepted:
     query = parse_qs(urlsplit(message.status_callback or "").query)
     message_id = UUID(query["n"][0]) if "n" in query else None
     attempt = int(query["a"][0]) if "a" in query else None
-    return Accepted(message.sid, message.date_created, message.to, message_id, attempt, message.body, message.status)
+    return Accepted(
+        message.sid, clock.moment(message.date_created), message.to, message_id, attempt, message.body, message.status
+    )
 
 
 # --- what must not be read --------------------------------------------------------------------------------------------

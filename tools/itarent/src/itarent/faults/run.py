@@ -25,7 +25,7 @@ from itarent.faults.servers import RunningServers, running_servers
 from itarent.faults.traffic import Traffic, WentWrongError
 from itarent.given import Servers
 from itarent.project import PROJECT
-from itarent.system import ANY_PORTS, System, running_system
+from itarent.system import System, running_system
 from local_servers.home import home_of
 from local_servers.processes import DidNotStart
 from twilio_simulator.client import connected
@@ -154,21 +154,21 @@ async def _scene(family: Family, seed: int, servers: RunningServers, home: Path)
     chance = random.Random(f"{family.name}/{seed}")  # noqa: S311 - chance that can be repeated, not a secret
     at = Servers(servers.kafka.address, servers.database_url(f"run{seed}"))
     async with (
-        family.between(servers, at) as seen,
+        family.between(servers, at) as way,
         running_system(
             home,
             given=given,
-            servers=seen,
-            ports=ANY_PORTS,
+            servers=way.servers,
+            ports=way.ports,
             matchers_of_each_shard=family.matchers,
             senders=family.senders,
-            overrides=_merged(SUITES_OWN, family.overrides),
+            overrides=_merged(SUITES_OWN, family.overrides, way.overrides),
             modules=family.modules,
         ) as system,
         connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
         Traffic.of(system, simulator, chance) as traffic,
     ):
-        yield Scene(system, servers, simulator, traffic, chance)
+        yield Scene(system, servers, simulator, traffic, chance, way)
 
 
 def _merged(*layers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -11,9 +11,10 @@ To add a family:
 3. Add one line to `families/__init__.py`.
 4. Run it: `itarent faults --family name --seed 1`.
 
-Records that must end as dead letters are announced by `scene.malformed(count)`. A family that needs another environment
-gives `overrides` (by service, or by process: `sender-2`), one that needs other programs `modules`, one that puts
-something between the services and their servers `between`.
+Records that must end as dead letters are announced by `scene.malformed(count)`, and a breach that the history cannot
+show by `scene.breached("L9", "what was seen", *ids)`. A family that needs another environment gives `overrides` (by
+service, or by process: `sender-2`), one that needs other programs `modules`, one that puts something between the
+services and their servers `between`.
 """
 
 import contextlib
@@ -23,12 +24,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from itarent.faults.history import Struck
+from itarent.faults.clocks import Clocks
+from itarent.faults.history import Jump, Seen, Struck
+from itarent.faults.proxy import Proxy
 from itarent.faults.servers import RunningServers
 from itarent.faults.traffic import Traffic
 from itarent.given import Servers
-from itarent.system import System
+from itarent.system import ANY_PORTS, System
 from twilio_simulator.client import SimulatorClient
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the services get to their servers, and what lies in between."""
+
+    servers: Servers
+    ports: Mapping[str, int] = field(default_factory=lambda: ANY_PORTS)
+    overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    proxies: Mapping[str, Proxy] = field(default_factory=dict)
+    """By what is behind them."""
+
+    clocks: Clocks | None = None
+    """Where they are not the machine's."""
+
+    jumps: tuple[Jump, ...] = ()
+    """How far ahead they are from the start."""
 
 
 @dataclass
@@ -40,7 +60,10 @@ class Scene:
     simulator: SimulatorClient
     traffic: Traffic
     chance: random.Random
+    way: Way
     strikes: list[Struck] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    jumps: list[Jump] = field(default_factory=list)
     malformed_records: int = 0
 
     def struck(self, what: str) -> None:
@@ -61,14 +84,18 @@ class Scene:
         """So many records were published that must end as dead letters."""
         self.malformed_records += count
 
+    def breached(self, law: str, what: str, *ids: str) -> None:
+        """The strike has seen something that a law forbids."""
+        self.seen.append(Seen(law, what, ids))
 
-Between = Callable[[RunningServers, Servers], AbstractAsyncContextManager[Servers]]
-"""What stands between the services and their servers: from where these are to where services are told that they are."""
+
+Between = Callable[[RunningServers, Servers], AbstractAsyncContextManager[Way]]
+"""What stands between the services and their servers: from where these are to how services get there."""
 
 
 @contextlib.asynccontextmanager
-async def nothing_between(_: RunningServers, servers: Servers) -> AsyncIterator[Servers]:
-    yield servers
+async def nothing_between(_: RunningServers, servers: Servers) -> AsyncIterator[Way]:
+    yield Way(servers)
 
 
 @dataclass(frozen=True)
@@ -93,6 +120,9 @@ class Family:
     """Python modules that are run in the place of services, by service or process."""
 
     between: Between = nothing_between
+    why_not: Callable[[], str] = str
+    """Why it cannot be run here; empty where it can be."""
+
     drains_within_s: float = 90.0
     burst: float = 0.0
     """How many messages more than the suite's own allowance may be accepted at once, where the faults themselves bunch

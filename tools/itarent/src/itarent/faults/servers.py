@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from itarent.system import downloads
-from local_servers.kafka import running_kafka
-from local_servers.ports import free_port
+from local_servers.kafka import Detour, running_kafka
+from local_servers.ports import free_ports
 from local_servers.postgres import running_postgres
 
 Runs = Callable[[], AbstractContextManager[str]]
@@ -89,6 +89,8 @@ class RunningServers:
 
     kafka: Server
     postgres: Server
+    detour: Detour
+    """The way to Kafka for those who are to stay behind a proxy."""
 
     def database_url(self, name: str) -> str:
         """The administrator's URL of one of its databases."""
@@ -99,9 +101,11 @@ class RunningServers:
 async def running_servers(home: Path) -> AsyncIterator[RunningServers]:
     """Run both with their data in `home`. PostgreSQL is told to be durable: it is going to be killed."""
     kafka_at, postgres_at = home / KAFKA, home / POSTGRES
-    kafka = partial(running_kafka, kafka_at, downloads=downloads(), port=free_port())
-    postgres = partial(running_postgres, postgres_at, downloads=downloads(), port=free_port())
-    servers = RunningServers(Server(KAFKA, kafka_at, kafka), Server(POSTGRES, postgres_at, postgres))
+    ports = free_ports({"detour": 0, "advertised": 0, KAFKA: 0, POSTGRES: 0})
+    detour = Detour(ports["detour"], ports["advertised"])
+    kafka = partial(running_kafka, kafka_at, downloads=downloads(), port=ports[KAFKA], detour=detour)
+    postgres = partial(running_postgres, postgres_at, downloads=downloads(), port=ports[POSTGRES])
+    servers = RunningServers(Server(KAFKA, kafka_at, kafka), Server(POSTGRES, postgres_at, postgres), detour)
     try:
         await asyncio.gather(servers.kafka.start(), servers.postgres.start())
         yield servers

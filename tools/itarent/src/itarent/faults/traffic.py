@@ -166,7 +166,9 @@ class Traffic:
         zone = self._chance.choice(ZONES)
         now = dt.datetime.now(ZoneInfo(zone))
         hour = dt.timedelta(hours=1)
-        hours = QuietHours(start=_clock(now - hour), end=_clock(now + 2 * hour))
+        await self.rest_at(person, QuietHours(start=_clock(now - hour), end=_clock(now + 2 * hour)), zone)
+
+    async def rest_at(self, person: Person, hours: QuietHours, zone: str) -> None:
         change = {"quiet_hours": hours.model_dump(mode="json"), "time_zone": zone}
         await self._ask("PATCH", "/me", person.headers, change)
         self.noted.quiet.append(Quiet(person.user_id, hours, zone, dt.datetime.now(dt.UTC)))

@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from itarent.faults.families import callbacks, crash_points, frozen, kafka, killed, postgres, twilio
+from itarent.faults.families import (
+    callbacks,
+    crash_points,
+    frozen,
+    hostile,
+    kafka,
+    killed,
+    malformed,
+    network,
+    postgres,
+    twilio,
+)
 from itarent.faults.scene import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
@@ -17,4 +28,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     twilio.FAMILY,
     twilio.ACCOUNT,
     callbacks.FAMILY,
+    network.FAMILY,
+    malformed.FAMILY,
+    hostile.FAMILY,
 )
