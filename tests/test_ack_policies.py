@@ -17,7 +17,7 @@ from common.topics import Topics
 
 SERVICES = Path(__file__).parents[1] / "services"
 TOPICS = Topics.within("itarent")
-FEWEST_SUBSCRIBERS = 8  # api 4, matcher 1, sender 3
+FEWEST_SUBSCRIBERS = 9  # api 5, matcher 1, sender 3
 
 
 def subscribers_of(service: str) -> list[LogicSubscriber[Any]]:

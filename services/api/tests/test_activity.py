@@ -205,10 +205,11 @@ async def test_every_subscriber_acknowledges_after_its_work(api: Api) -> None:
         phones=services.phones,
         activity=services.activity,
         watch=services.watch,
+        forecasts=services.forecasts,
         instance_id="api-1",
     )
     assert {subscriber.ack_policy for subscriber in broker.subscribers} == {AckPolicy.NACK_ON_ERROR}
-    assert len(broker.subscribers) == 4
+    assert len(broker.subscribers) == 5
 
 
 def test_every_status_has_a_rank_and_nothing_undoes_delivered() -> None:

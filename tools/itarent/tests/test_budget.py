@@ -61,6 +61,25 @@ async def test_a_budget_that_is_used_up_is_an_exit_status(
     assert title in told
 
 
+async def test_the_forecast_says_when_and_who(database: Database) -> None:
+    await _spend(database, 1_000_000)
+    connection = await asyncpg.connect(database.admin_url)
+    try:
+        await connection.execute("UPDATE sender.budget SET recipients_per_day = 10")
+        await connection.execute(
+            "INSERT INTO sender.written_first SELECT int4send(n), now() FROM generate_series(1, 9) n"
+        )
+    finally:
+        await connection.close()
+    _, told = await _budget(database)
+    assert "9 of 10 phones written to first in 24 hours, 9 for digests; used up now" in " ".join(told.split())
+    assert "nobody of 0 whose digests are due" in told
+    _, told = await _budget(database, "--json")
+    ahead = json.loads(told)["forecast"]
+    assert (ahead["tier"]["used"], ahead["money"]["spent"], ahead["left_waiting"]) == (9, 420_000, [])
+    assert ahead["money"]["used_up"]["earliest"] is not None
+
+
 async def test_a_sender_that_never_ran_has_spent_nothing(database: Database) -> None:
     status, told = await _budget(database, "--json")
     assert (status, json.loads(told)["this_month"]["messages"]) == (0, 0)

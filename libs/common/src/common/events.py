@@ -467,6 +467,73 @@ class InboundMessageReceived(Event):
         return uuid5(NAMESPACE, f"inbound/{self.message_sid}")
 
 
+class RunsOut(Value):
+    """When something is used up; both None: not within the time that the forecast looks ahead."""
+
+    earliest: Moment | None = Field(default=None, description="if it goes on as in the busiest hour or day")
+    latest: Moment | None = Field(default=None, description="if it goes on as on the average; none: not then")
+
+
+class WindowsAhead(Value):
+    """The 24-hour windows that are open, and how many close if nobody writes."""
+
+    open: int
+    close_within_1_hour: int
+    close_within_6_hours: int
+    last_closes_at: Moment | None = None
+
+
+class TierAhead(Value):
+    """To how many phones we write first within 24 hours. `limit` None: as many as it takes."""
+
+    limit: int | None = None
+    for_digests: int | None = Field(default=None, description="the rest is left to codes and what people ask for")
+    used: int
+    used_up: RunsOut = RunsOut()
+
+
+class MoneyAhead(Value):
+    """What the month costs, in millionths of the currency. `limit` None: as much as it takes."""
+
+    currency: str
+    limit: int | None = None
+    reserve: int = 0
+    spent: int
+    per_day: int = Field(description="on the average of the days that the forecast goes by")
+    used_up: RunsOut = RunsOut()
+
+
+class LeftWaiting(Value):
+    """Users whose next digest, due within a day, is not sent for want of something."""
+
+    reason: str = Field(description="tier, budget, or window_may_open: they may write first")
+    users: int
+    user_ids: tuple[UUID, ...] = Field(default=(), description="of the first hundred")
+    until: Moment | None = Field(default=None, description="when the last of them is looked at again")
+
+
+class ForecastMade(Event):
+    """When open windows, Meta's tier and the month's money run out, and who is left waiting then."""
+
+    type: ClassVar[str] = "itarent.forecast.made.v1"
+    channel: str = "whatsapp"
+    made_at: Moment
+    windows: WindowsAhead
+    tier: TierAhead
+    money: MoneyAhead
+    waiting: dict[str, int] = Field(description="messages that wait now, by reason; without one: for their time")
+    left_waiting: tuple[LeftWaiting, ...] = ()
+    looked_at: int = Field(description="digests due within a day that were looked at, the earliest first")
+
+    @property
+    def key(self) -> str:
+        return self.channel
+
+    @property
+    def event_id(self) -> UUID:
+        return uuid5(NAMESPACE, f"forecast/{self.channel}/{self.made_at.isoformat()}")
+
+
 EVENTS: tuple[type[Event], ...] = (
     ListingPublished,
     SubscriptionSaved,
@@ -478,4 +545,5 @@ EVENTS: tuple[type[Event], ...] = (
     MessageStatusReported,
     NotificationSettled,
     InboundMessageReceived,
+    ForecastMade,
 )

@@ -9,6 +9,7 @@ from common.events import (
     DirectMessageRequested,
     Event,
     FlatDeclined,
+    ForecastMade,
     InboundMessageReceived,
     ListingPublished,
     MessageStatusReported,
@@ -104,6 +105,7 @@ class Topics:
     notifications: Topic
     message_statuses: Topic
     inbound_messages: Topic
+    forecasts: Topic
 
     @classmethod
     def within(cls, namespace: str) -> Self:
@@ -165,6 +167,15 @@ class Topics:
                 lag=20 * HOUR,
                 restricted=True,
                 owner="status-webhook",
+            ),
+            forecasts=Topic(
+                f"{namespace}.forecasts.v1",
+                "channel",
+                (ForecastMade,),
+                "compact,delete",
+                7 * DAYS,
+                partitions=1,  # one key
+                owner="sender",
             ),
         )
 

@@ -17,6 +17,7 @@ from api.consents import Consents
 from api.erasure import Erasure
 from api.export import Exports
 from api.flat_choices import FlatChoices
+from api.forecasts import Forecasts
 from api.issuer import IssuerAwayError
 from api.phone_links import PhoneLinks
 from api.previews import Previews
@@ -55,6 +56,7 @@ class Services:
     recent: RecentListings
     previews: Previews
     watch: Watch
+    forecasts: Forecasts
     rates: RateLimits
     passwords: Passwords
     tokens: AccessTokens

@@ -4,10 +4,12 @@ from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
 from api.activity import Activity
+from api.forecasts import Forecasts
 from api.phone_links import PhoneLinks
 from api.watch import Watch
 from common.events import (
     DirectMessageRequested,
+    ForecastMade,
     InboundMessageReceived,
     ListingPublished,
     MessageStatusReported,
@@ -26,6 +28,7 @@ def subscribe(
     phones: PhoneLinks,
     activity: Activity,
     watch: Watch,
+    forecasts: Forecasts,
     instance_id: str | None,
 ) -> None:
     """Declare the api's subscribers on a broker that has not started."""
@@ -38,6 +41,7 @@ def subscribe(
     statuses = Reader[MessageStatusReported | NotificationSettled](
         publisher, topics.message_statuses, MessageStatusReported, NotificationSettled, keeps_dead_letters=False
     )
+    ahead = Reader(publisher, topics.forecasts, ForecastMade)
 
     @broker.subscriber(
         topics.inbound_messages.name,
@@ -81,3 +85,13 @@ def subscribe(
         received = await statuses.read(records)
         await activity.record_statuses([each.event for each in received if each.event])
         watch.touch()
+
+    @broker.subscriber(
+        topics.forecasts.name,
+        group_id=topics.group("api"),
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        **gathered(instance_id, "forecasts"),
+    )
+    async def on_forecast_made(records: Records) -> None:
+        received = await ahead.read(records)
+        await forecasts.record([each.event for each in received if each.event])

@@ -22,6 +22,7 @@ from api.erasure import Erasure
 from api.export import Exports
 from api.flat_choices import FlatChoices
 from api.flow import KafkaFlow
+from api.forecasts import Forecasts
 from api.handlers import subscribe
 from api.housekeeping import keep_house
 from api.issuer import Issuer, PublishedKeys
@@ -35,7 +36,7 @@ from api.rates import PostgresCounters, RateLimits
 from api.recent import RecentListings
 from api.recipients import Recipients
 from api.replies import RenterReplies
-from api.routes import activity, auth, listings, me, messages, pages, saved, subscriptions, watch, whatsapp
+from api.routes import activity, auth, forecast, listings, me, messages, pages, saved, subscriptions, watch, whatsapp
 from api.security import AccessTokens, Passwords, Pseudonyms
 from api.settings import ApiSettings
 from api.statistics import Statistics
@@ -90,6 +91,7 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
             phones=services.phones,
             activity=services.activity,
             watch=services.watch,
+            forecasts=services.forecasts,
             instance_id=settings.kafka_instance_id,
         )
         relay = Relay(settings.database_url, services.publisher)
@@ -152,6 +154,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             recent=recent,
             previews=Previews(recent, settings.prices, settings.interval),
             watch=Watch(pool, flow, topics),
+            forecasts=Forecasts(pool),
             rates=RateLimits(PostgresCounters(pool)),
             passwords=Passwords(),
             tokens=tokens,
@@ -181,7 +184,7 @@ def application(settings: ApiSettings, lifespan: Callable[[FastAPI], Any] | None
         redoc_url=None,
         lifespan=lifespan,
     )
-    for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, saved, watch, pages):
+    for routes in (auth, me, subscriptions, whatsapp, listings, activity, messages, saved, forecast, watch, pages):
         app.include_router(routes.router)
     app.router.routes.extend(health_routes())
     app.mount("/static", _StaticFiles(directory=Path(__file__).parent / "static"))

@@ -36,6 +36,7 @@ TAGS: Final = (
     {"name": "activity", "description": "What matched, what was sent, what became of it."},
     {"name": "messages", "description": "One message and everything that happened to it."},
     {"name": "listings", "description": "Listings from producers."},
+    {"name": "operations", "description": "For operators: what is sent, and what runs out."},
 )
 EXAMPLES: Final = importlib.resources.files("api") / "examples.json"
 Document = dict[str, Any]

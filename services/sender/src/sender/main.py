@@ -23,6 +23,7 @@ from sender.first_looks import FirstLooks
 from sender.handlers import subscribe
 from sender.intake import Intake
 from sender.ledger import Ledger
+from sender.outlook import Outlook
 from sender.plan import Policy
 from sender.reconciliation import Reconciliation
 from sender.reports import Reports
@@ -101,6 +102,7 @@ async def sender(settings: Settings) -> None:
             backlog.run(),
             Rescan(pool).run(),
             FirstLooks(pool).run(),
+            Outlook(pool, topics, policy.prices).run(),
             *([approvals.run()] if settings.whatsapp_enabled else []),
             *([reconciliation.run()] if settings.whatsapp_enabled and settings.has_account else []),
             Relay(database_url, publisher).run(),

@@ -91,7 +91,13 @@ def readers(topics: Topics, shards: int) -> Mapping[str, tuple[Topic, ...]]:
     return {
         **{topics.group(shard.service): (topics.listings, topics.partings) for shard in Shard.all(shards)},
         topics.group("sender"): (topics.notifications, topics.recipients, topics.message_statuses),
-        topics.group("api"): (topics.listings, topics.notifications, topics.message_statuses, topics.inbound_messages),
+        topics.group("api"): (
+            topics.listings,
+            topics.notifications,
+            topics.message_statuses,
+            topics.inbound_messages,
+            topics.forecasts,
+        ),
     }
 
 
