@@ -166,7 +166,7 @@ async def _scene(family: Family, seed: int, servers: RunningServers, home: Path)
             modules=family.modules,
         ) as system,
         connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
-        Traffic.of(system, simulator, chance) as traffic,
+        Traffic.of(system, simulator, f"{family.name}/{seed}/traffic") as traffic,
     ):
         yield Scene(system, servers, simulator, traffic, chance, way)
 

@@ -4,12 +4,13 @@ To add a family:
 
 1. Write `families/<name>.py` with an `async def strike(scene: Scene) -> None` that breaks something a few times while
    listings flow, and makes it whole again. It draws every choice and every pause from `scene.chance`, so that a seed
-   repeats it, and says what it does when it does it: `scene.struck("kill sender")` for what is over at once,
-   `with scene.striking("freeze sender"):` for what lasts. It may take 10 to 20 s; traffic flows until it returns, and
-   some seconds more. Whatever is still broken when it returns or raises, it must mend itself (`try … finally`).
+   repeats it; what goes on side by side draws beforehand, or has a chance of its own. It says what it does when it does
+   it: `scene.struck("kill sender")` for what is over at once, `with scene.striking("freeze sender"):` for what lasts.
+   It may take 10 to 20 s; traffic flows until it returns, and some seconds more. Whatever is still broken when it
+   returns or raises, it must mend itself (`try … finally`).
 2. Describe it: `FAMILY = Family("name", "what is broken, in a reader's words", strike, …)`.
 3. Add one line to `families/__init__.py`.
-4. Run it: `itarent faults --family name --seed 1`.
+4. Run it: `itarent faults --family name --seed 1`; that also brings `docs/faults.md` up to date.
 
 Records that must end as dead letters are announced by `scene.malformed(count)`, and a breach that the history cannot
 show by `scene.breached("L9", "what was seen", *ids)`. A family that needs another environment gives `overrides` (by

@@ -13,7 +13,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -47,6 +47,9 @@ CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "xylofono quaran
 RENTERS_OF_A_RUN: Final = 18
 
 
+EndsT = TypeVar("EndsT", Acknowledged, Quiet)
+
+
 class WentWrongError(Exception):
     """The system did what it must not, so that the run cannot go on: it counts as a breach of L8."""
 
@@ -57,11 +60,12 @@ class NeverAcknowledgedError(WentWrongError):
 
 @dataclass
 class Person:
-    """A renter who is in the system, and how to speak for them."""
+    """A renter who is in the system, how to speak for them, and their own chance: they act side by side."""
 
     renter: Renter
     user_id: UUID
     headers: dict[str, str] = field(repr=False)
+    chance: random.Random = field(repr=False)
 
     @property
     def phone(self) -> str:
@@ -81,23 +85,22 @@ class Noted:
 class Traffic:
     """The traffic of one run. A seed fixes the listings, who does what, and after how long."""
 
-    def __init__(
-        self, system: System, simulator: SimulatorClient, api: httpx.AsyncClient, chance: random.Random
-    ) -> None:
+    def __init__(self, system: System, simulator: SimulatorClient, api: httpx.AsyncClient, seed: str) -> None:
         self._system = system
         self._simulator = simulator
         self._api = api
-        self._chance = chance
+        self._seed = seed
+        self._chance = random.Random(seed)  # noqa: S311 - chance that can be repeated, not a secret
         self.noted = Noted()
         self.people: list[Person] = []
         self._cast: Iterator[Person] = iter(())  # who acts next: nobody twice
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, system: System, simulator: SimulatorClient, chance: random.Random) -> AsyncIterator["Traffic"]:
+    async def of(cls, system: System, simulator: SimulatorClient, seed: str) -> AsyncIterator["Traffic"]:
         limits = httpx.Limits(max_connections=30)
         async with httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=5, limits=limits) as api:
-            yield cls(system, simulator, api, chance)
+            yield cls(system, simulator, api, seed)
 
     # --- renters ------------------------------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class Traffic:
             async def come(renter: Renter) -> Person:
                 async with few:
                     await bring_in(renter, PASSWORD, patient, self._simulator)
-                    return await _signed_in(renter, patient)
+                    return await _signed_in(renter, patient, random.Random(f"{self._seed}/{renter.email}"))  # noqa: S311
 
             self.people = list(await asyncio.gather(*map(come, renters)))
         spaced, *others = self._chance.sample(self.people, len(self.people))
@@ -151,8 +154,9 @@ class Traffic:
 
     async def stop_and_start(self, person: Person) -> None:
         await self.stop(person)
+        await asyncio.sleep(person.chance.uniform(1, 5))
         started = dt.datetime.now(dt.UTC)
-        self.noted.acknowledged[:] = [
+        self.noted.acknowledged = [
             _until(each, started) if each.user_id == person.user_id else each for each in self.noted.acknowledged
         ]
         await self._until_it_says(person, "START", lambda status: not status["stopped"])
@@ -163,7 +167,7 @@ class Traffic:
 
     async def rest(self, person: Person) -> None:
         """Quiet hours that have just begun."""
-        zone = self._chance.choice(ZONES)
+        zone = person.chance.choice(ZONES)
         now = dt.datetime.now(ZoneInfo(zone))
         hour = dt.timedelta(hours=1)
         await self.rest_at(person, QuietHours(start=_clock(now - hour), end=_clock(now + 2 * hour)), zone)
@@ -191,7 +195,7 @@ class Traffic:
     async def talk(self, person: Person) -> None:
         for text in CHATTER:
             await self._simulator.write(person.phone, text)
-            await asyncio.sleep(self._chance.uniform(0.2, 1))
+            await asyncio.sleep(person.chance.uniform(0.2, 1))
 
     def _note(self, wish: Wish, person: Person, at: dt.datetime) -> None:
         self.noted.acknowledged.append(Acknowledged(wish, person.user_id, person.phone, at))
@@ -266,17 +270,18 @@ def renters_of(count: int) -> Iterator[Renter]:
         yield dataclasses.replace(renter, email=f"{number}@renters.example", phone=f"+3933355502{number:02}")
 
 
-async def _signed_in(renter: Renter, api: httpx.AsyncClient) -> Person:
+async def _signed_in(renter: Renter, api: httpx.AsyncClient, chance: random.Random) -> Person:
     account = {"email": renter.email, "password": PASSWORD}
     token = checked(await api.post("/auth/token", json=account)).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     me = checked(await api.get("/me", headers=headers)).json()
-    return Person(renter, UUID(me["user_id"]), headers)
+    return Person(renter, UUID(me["user_id"]), headers, chance)
 
 
 def _clock(moment: dt.datetime) -> dt.time:
     return moment.time().replace(second=0, microsecond=0)
 
 
-def _until(each: Any, moment: dt.datetime) -> Any:  # noqa: ANN401 - any of the noted values
+def _until(each: EndsT, moment: dt.datetime) -> EndsT:
+    """The same, taken back at a moment if it still held."""
     return dataclasses.replace(each, until=moment) if each.until == FOR_EVER else each

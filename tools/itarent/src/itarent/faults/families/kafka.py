@@ -1,6 +1,7 @@
 """Kafka is killed, restarted and frozen; members join and leave its groups in the middle of batches."""
 
 import asyncio
+import random
 from typing import Final
 
 from itarent.environment import MATCHER, SENDER, replicas
@@ -43,16 +44,17 @@ async def strike_groups(scene: Scene) -> None:
     """A matcher and a sender leave and come back, so that everybody's partitions change hands while they work."""
     async with asyncio.TaskGroup() as going_on:
         for service in (MATCHER, SENDER):
-            going_on.create_task(_leave_and_join(scene, service))
+            chance = random.Random(scene.chance.random())  # noqa: S311 - one for each, since they go on side by side
+            going_on.create_task(_leave_and_join(scene, service, chance))
 
 
-async def _leave_and_join(scene: Scene, service: str) -> None:
+async def _leave_and_join(scene: Scene, service: str, chance: random.Random) -> None:
     for _ in range(REBALANCES):
-        name = scene.chance.choice(replicas(service, COUNT))
-        await asyncio.sleep(scene.chance.uniform(0.2, 1))
+        name = chance.choice(replicas(service, COUNT))
+        await asyncio.sleep(chance.uniform(0.2, 1))
         with scene.striking(f"{name} leaves and joins"):
             await scene.system.services[name].stop()
-            await asyncio.sleep(scene.chance.uniform(0, 2))
+            await asyncio.sleep(chance.uniform(0, 2))
             await scene.system.services[name].start()
 
 
