@@ -290,9 +290,10 @@ async def test_the_command_says_what_is_to_be_mended_and_ends_with_1(sender: Sen
     await told(sender, 2)
     day = str(await today(sender))
     assert (await reconcile(database, "--stored", "--day", day)).exit_code == 2
-    agreed = await reconcile(database, "--day", day)
+    agreed = await reconcile(database, "--day", day, "--json")
     assert agreed.exit_code == 0, agreed.output
-    assert "agree now" in agreed.output
+    assert [each["kind"] for each in json.loads(agreed.stdout)["findings"]] == ["status", "status"]
+    assert "agree now" in (await reconcile(database, "--day", day, "--stored")).stdout
     a_while_ago = datetime.now(UTC) - timedelta(minutes=3)
     sid = await sender.simulator.invent(SOMEBODY, "A message of another program", sent_at=a_while_ago)
     day = str(a_while_ago.date())

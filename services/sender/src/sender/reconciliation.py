@@ -105,7 +105,8 @@ class Reconciliation:
         try:
             for row in await self._pool.fetch(_DUE, now, GRACE, CATCH_UP):
                 with contextlib.suppress(BeingCompared):
-                    await self.compare(row["day"], now)
+                    compared = await self.compare(row["day"], now)
+                    log.info("Twilio's list was compared with the ledger", **_in_short(compared))
         finally:
             await self._tell(now)
 
@@ -129,7 +130,6 @@ class Reconciliation:
             raise
         compared = await stored(self._pool, day)
         assert compared is not None
-        log.info("Twilio's list was compared with the ledger", **_in_short(compared))
         return compared
 
     # --- who compares -----------------------------------------------------------------------------------------------
@@ -384,7 +384,8 @@ UPDATE comparisons SET next_page = NULL, listed = 0, passed_over = 0 WHERE day =
 _ASKED = "UPDATE comparisons SET asked = asked + 1 WHERE day = $1"
 
 _FINISH = """
-UPDATE comparisons SET finished_at = $3, lease_until = NULL, next_page = NULL WHERE day = $1 AND compared_by = $2
+UPDATE comparisons SET finished_at = greatest($3, clock_timestamp()), lease_until = NULL, next_page = NULL
+WHERE day = $1 AND compared_by = $2
 """
 
 _ATTEMPT = """

@@ -1,10 +1,12 @@
 """`itarent reconcile`: a day of Twilio's own list of messages, compared with the ledger."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -68,7 +70,8 @@ def reconcile(
     account = None if show else twilio_account()
     try:
         work = _compared(chosen, now, account, database_url, namespace=namespace, price_table=price_table)
-        compared = asyncio.run(work)
+        with contextlib.redirect_stdout(sys.stderr):  # the sender's own code logs
+            compared = asyncio.run(work)
     except BeingCompared as busy:
         raise _end(f"{busy}. `--stored` shows it when it is done.") from busy
     except LookupFailed as failed:
