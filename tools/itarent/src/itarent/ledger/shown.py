@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from itarent.ledger.story import ListingStory, MessageStory, Story, Told, UserStory
-from itarent.ledger.telling import ARRIVED, BAD, ended, headline_of, lines_of, moment, ordered, span
+from itarent.ledger.telling import ARRIVED, BAD, clock, ended, headline_of, lines_of, moment, ordered, span
 from itarent.printable import printable
 
 
@@ -19,11 +19,16 @@ def show(story: Story, console: Console, now: dt.datetime) -> None:
 def _parts(story: Story, now: dt.datetime) -> list[Text | Table]:
     match story:
         case MessageStory():
-            return [_message(story, now), _lines(story), *_tells(story.told, "It tells:")]
+            return [_message(story, now), _clock(now), _lines(story), *_tells(story.told, "It tells:")]
         case UserStory():
-            return [_user(story, now), *_messages(story, now), *_tells(story.in_no_message, "In no message:")]
+            in_none = _tells(story.in_no_message, "In no message:")
+            return [_user(story, now), _clock(now), *_messages(story, now), *in_none]
         case ListingStory():
-            return [_listing(story), *_tells(story.told, "", users=True)]
+            return [_listing(story), _clock(now), *_tells(story.told, "", users=True)]
+
+
+def _clock(now: dt.datetime) -> Text:
+    return Text(f"{clock(now)}\n", "dim")
 
 
 def _message(story: MessageStory, now: dt.datetime) -> Text:
@@ -36,7 +41,7 @@ def _message(story: MessageStory, now: dt.datetime) -> Text:
 
 
 def _lines(story: MessageStory) -> Table:
-    table = _table("when", "call", "says", "what happened")
+    table = _table("when", "call no.", "says", "what happened")
     for line in lines_of(story):
         call = str(line.attempt) if line.attempt else ""
         table.add_row(moment(line.at), call, line.by, Text(printable(line.said)))

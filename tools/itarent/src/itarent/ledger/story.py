@@ -65,7 +65,7 @@ class Ordered:
     action: str
     by: str
     why: str
-    found: str
+    whom: str  # to whom sending is paused or resumed
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,15 @@ SELECT at, attempt, what, detail, error_code, until FROM sender.journal
 WHERE message_id IS NULL AND at BETWEEN $1 AND $2 ORDER BY position LIMIT 200
 """
 
-_ORDERED: Final = "SELECT ordered_at AS at, action, ordered_by AS by, why, found FROM sender.orders"
+_ORDERED: Final = """
+SELECT ordered_at AS at, action, ordered_by AS by, why, CASE
+        WHEN action NOT IN ('pause', 'resume') THEN ''
+        WHEN orders.user_id IS NOT NULL THEN 'to this user'
+        WHEN orders.channel = 'all' THEN 'to everybody'
+        ELSE 'to everybody over ' || orders.channel
+    END AS whom
+FROM sender.orders
+"""
 
 _ORDERS: Final = f"""
 {_ORDERED}

@@ -3,15 +3,18 @@
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from common.twilio_errors import advice_of
 from itarent.ledger import words
 from itarent.ledger.story import Attempt, Entry, MessageStory, Ordered, Status, Told
 from sender.reports import UNHEARD
+from sender.schedule import STALE_AFTER
 
 ARRIVED: Final = frozenset({"delivered", "read"})
 BAD: Final = frozenset({"failed", "undelivered", "rejected", "canceled"})
+NOTHING_TO_DO: Final = "Nobody has to do anything."
 LATE: Final = dt.timedelta(minutes=2)
 """From when on it is said how long a message took, and why."""
 
@@ -28,15 +31,27 @@ ORDERS: Final = {
 }
 
 
+class Place(IntEnum):
+    """The order of what happened at one moment: causes before what follows from them."""
+
+    OPENED = 0
+    HELD = 1
+    CALLED = 2
+    ANSWERED = 3
+    FOLLOWED = 4
+    CHANNEL = 5
+    ENDED = 6
+
+
 @dataclass(frozen=True)
 class Line:
-    """Something that happened; `after`: how it is ordered among what happened at the same moment."""
+    """Something that happened; `place`: among what happened at the same moment."""
 
     at: dt.datetime
     said: str
     by: str
     attempt: int | None = None
-    after: int = 0
+    place: Place = Place.OPENED
 
 
 # --- what happened, in order ------------------------------------------------------------------------------------------
@@ -46,16 +61,25 @@ def lines_of(story: MessageStory) -> list[Line]:
     """Everything that happened to a message, in order."""
     lines = [_opened(story), *_joined(story)]
     if story.held:
-        lines.append(Line(story.opened_at, f"It waits until {moment(story.held.until)}: "
-                          f"{words.waits(story.held.reason)}", "sender", after=1))  # fmt: skip
+        lines.append(Line(story.opened_at, _waiting(story.held.reason, story.held.until), "sender", place=Place.HELD))
     lines += (_of_journal(entry) for entry in story.journal)
     lines += _of_channel(story.channel)
     lines += (line for attempt in story.attempts for line in _of_attempt(attempt, story))
     lines += (_of_status(status) for status in story.statuses if not _is_said_otherwise(status))
-    lines += (Line(each.at, f"{each.by} {ORDERS[each.action]}: “{each.why}”", "operator") for each in story.orders)
+    lines += (Line(each.at, _order(each), "operator") for each in story.orders)
     if story.stage == "ended" and story.status not in ARRIVED:
-        lines.append(Line(story.changed_at, f"It ended: {story.status.replace('_', ' ')}.", "sender", after=9))
-    return sorted(lines, key=lambda line: (line.at, line.after))
+        lines.append(Line(story.changed_at, _end(story), "sender", place=Place.ENDED))
+    return sorted(lines, key=lambda line: (line.at, line.place))
+
+
+def _end(story: MessageStory) -> str:
+    said = f"It ended ({story.status.replace('_', ' ')})"
+    return f"{said}: {words.ends(story.detail)}" if story.detail and story.error_code is None else f"{said}."
+
+
+def _order(order: Ordered) -> str:
+    whom = f" {order.whom}" if order.whom else ""
+    return f"{order.by} {ORDERS[order.action]}{whom}: “{order.why}”"
 
 
 def _opened(story: MessageStory) -> Line:
@@ -82,14 +106,13 @@ def _name(told: Told | None) -> str:
 
 
 def _of_journal(entry: Entry) -> Line:
-    return Line(entry.at, _happened(entry), "sender", entry.attempt, after=3)
+    return Line(entry.at, _happened(entry), "sender", entry.attempt, place=Place.FOLLOWED)
 
 
 def _happened(entry: Entry) -> str:  # noqa: C901, PLR0911 - one case per word
-    until = f" until {moment(entry.until)}" if entry.until else ""
     match entry.what:
         case "waits":
-            return f"It waits{until}: {words.waits(entry.detail)}"
+            return _waiting(entry.detail, entry.until)
         case "doubted":
             return f"It is in doubt whether Twilio has it: {words.doubt(entry.detail)}. It is looked up{_at(entry)}."
         case "not_found":
@@ -103,13 +126,24 @@ def _happened(entry: Entry) -> str:  # noqa: C901, PLR0911 - one case per word
         case "twice":
             return f"Twilio has it twice: call {entry.attempt}, given up as lost, had been taken after all."
         case "paused":
+            until = f" until {moment(entry.until)}" if entry.until else ""
             return f"Sending was paused{until}: {words.waits(entry.detail)}"
         case "slowed":
-            return f"We were called too fast: {entry.detail} of the rate is used, and a tenth more each minute."
+            return (
+                f"Twilio was called too fast: messages go out at {entry.detail} of the rate that is set, "
+                "and each minute at a tenth of it more."
+            )
         case "resumed":
             return "Sending went on: a call has gone through."
         case _:
             return f"{entry.what.replace('_', ' ')}: {entry.detail}"
+
+
+def _waiting(reason: str, until: dt.datetime | None) -> str:
+    if until is None:
+        return f"It waits: {words.waits(reason)}"
+    end = "until" if reason in words.WAITS_UNTIL else "and is looked at again at the latest at"
+    return f"It waits {end} {moment(until)}: {words.waits(reason)}"
 
 
 def _at(entry: Entry) -> str:
@@ -135,23 +169,26 @@ def _of_channel(entries: Sequence[Entry]) -> Iterator[Line]:
             continue
         if since:
             again = f" (and {times} more times for the same reason)" if times else ""
-            yield Line(since.at, f"To everybody: {_happened(since)}{again}", "sender", after=2)
+            yield Line(since.at, f"To everybody: {_happened(since)}{again}", "sender", place=Place.CHANNEL)
         since, times = entry, 0
 
 
 def _of_attempt(attempt: Attempt, story: MessageStory) -> Iterator[Line]:
     number = attempt.attempt
     form = "as a template" if attempt.template else "as free text"
-    yield Line(attempt.started_at, f"Twilio is called, {form}.", "sender", number, after=4)
+    yield Line(attempt.started_at, f"Twilio is called, {form}.", "sender", number, Place.CALLED)
     if attempt.state == "refused" and attempt.ended_at:
         reported = any(each.attempt == number and each.status in BAD and each.reported_by == "callback"
                        for each in story.statuses)  # fmt: skip
         if not reported:
-            yield Line(attempt.ended_at, _refusal(attempt), "Twilio", number, after=5)
+            yield Line(attempt.ended_at, _refusal(attempt), "Twilio", number, Place.ANSWERED)
     reports = [each for each in story.statuses if each.attempt == number and each.reported_by == "sender"]
     known = any(not _is_said_otherwise(each) for each in reports)
     if attempt.state == "accepted" and attempt.ended_at and not known:
-        yield Line(attempt.ended_at, f"Twilio has it: {attempt.sid or 'as a person says'}.", "Twilio", number, after=5)
+        settled = any(each.what == "resolved" and (each.attempt, each.detail) == (number, "person")
+                      for each in story.journal)  # fmt: skip
+        by = "operator" if settled else "Twilio"
+        yield Line(attempt.ended_at, f"Twilio has it: {attempt.sid or 'as a person says'}.", by, number, Place.ANSWERED)
 
 
 def _refusal(attempt: Attempt) -> str:
@@ -168,7 +205,7 @@ def _of_status(status: Status) -> Line:
     code = f": {status.error_code}. {advice_of(status.error_code).what}" if status.error_code else "."
     sid = f", {status.sid}" if status.sid and status.reported_by == "sender" else ""
     by = "Twilio" if status.reported_by == "callback" else "sender"
-    return Line(status.at, f"{words.status(status.status)}{sid}{code}", by, status.attempt, after=6)
+    return Line(status.at, f"{words.status(status.status)}{sid}{code}", by, status.attempt, Place.ANSWERED)
 
 
 # --- in a sentence or two ---------------------------------------------------------------------------------------------
@@ -192,6 +229,7 @@ def headline_of(story: MessageStory, now: dt.datetime) -> list[str]:
             return [
                 f"{words.status(story.status)}; it has not reached the phone yet, as far as is known.",
                 *_lateness(story),
+                NOTHING_TO_DO,
             ]
         case _:
             return _ended(story)
@@ -207,14 +245,15 @@ def _waits(story: MessageStory, now: dt.datetime) -> list[str]:
         again = "It is sent again" if story.attempts else "It waits to be sent"
         said.append(f"{again}. {words.waits(reason)}")
     if story.due_at > now:
-        said.append(f"It is looked at again at {moment(story.due_at)}.")
+        ends = "That ends" if reason in words.WAITS_UNTIL else "It is looked at again at the latest"
+        said.append(f"{ends} at {moment(story.due_at)}.")
     elif not story.paused and (last := _last_pause(story)):
         said.append(f"It is due. {_happened(last)}")
     if story.kind == "digest":
-        said.append("Flats that are too old to be useful by then expire, each by itself.")
+        said.append(f"A flat that came more than {span(STALE_AFTER)} before then is not told any more.")
     else:
         said.append(f"What is not sent by {moment(story.latest_at)} expires.")
-    return said
+    return [*said, NOTHING_TO_DO] if reason in words.ENDS_BY_ITSELF and not story.paused else said
 
 
 def _last_pause(story: MessageStory) -> Entry | None:
@@ -247,12 +286,13 @@ def _ended(story: MessageStory) -> list[str]:
         ]
     if story.detail == UNHEARD:
         return [f"{words.status(story.status)}; that it reached the phone Twilio has not told within a month."]
-    said = [f"It was not sent ({story.status}). {words.ends(story.detail)}"]
-    return [*said, *_again(story)] if story.status in BAD else said
+    if story.status in BAD:
+        return [f"It was not sent ({story.status}). {words.ends(story.detail)}", *_again(story)]
+    return [f"It was not sent, and will not be. {words.ends(story.detail)}", NOTHING_TO_DO]
 
 
 def _again(story: MessageStory) -> list[str]:
-    return [f"Once that is mended, `itarent ledger retry {story.message_id}` sends it again."]
+    return [f"Once that is mended, `itarent ledger retry {story.message_id}` sends it."]
 
 
 def _arrived_at(story: MessageStory) -> dt.datetime | None:
@@ -300,15 +340,20 @@ def ended(told: Told) -> str:
         case "waiting":
             return "waits to be told"
         case "in_message":
-            return "told in the message"
+            return "in the message"
         case "grouped":
             return "counted in the message, behind its link"
-        case disposition:
-            return f"{disposition}: {words.ends(told.detail)}"
+        case _:
+            return f"not told: {words.ends(told.detail)}"
 
 
 def ordered(orders: Iterable[Ordered]) -> list[str]:
-    return [f"{moment(each.at)}  {each.by} {ORDERS[each.action]}: “{each.why}”" for each in orders]
+    return [f"{moment(each.at)}  {_order(each)}" for each in orders]
+
+
+def clock(now: dt.datetime) -> str:
+    """What the times mean that a story names."""
+    return f"Times are {now.astimezone():%Z}; it is {moment(now)} now."
 
 
 def moment(at: dt.datetime) -> str:

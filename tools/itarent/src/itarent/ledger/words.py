@@ -7,11 +7,11 @@ from common.twilio_errors import CODES, Meaning, advice_of
 
 WAITS: Final[Mapping[str, str]] = {
     "quiet_hours": "The user's quiet hours hold it back.",
-    "paused": "The user has paused messages (PAUSA, or in the settings).",
-    "interval": "The user's last digest was too short a while ago: the interval between two is kept.",
+    "paused": "The user has paused messages (PAUSA, or in the settings); START from the phone ends that.",
+    "interval": "The user's last digest was too recent: it waits for the interval between two.",
     "not_so_yet": "What it confirms was not known to hold yet; that comes by another topic.",
     "no_consent": "The user's phone and consent were not known yet; they come by another topic.",
-    "budget": "The month's budget is used up (`itarent budget`): it waits for money, or for the next month.",
+    "budget": "The month's budget for all is used up (`itarent budget`): it waits for more, or for the next month.",
     "tier": "WhatsApp lets us write first to so many phones a day (WHATSAPP_RECIPIENTS_PER_DAY), and they are used up: "
     "it waits for a place, or for the user to write.",
     "window_may_open": "Templates are scarce, and the user wrote lately: if they write again within two hours it goes "
@@ -40,15 +40,38 @@ WAITS: Final[Mapping[str, str]] = {
 }
 """Why a message waits."""
 
+WAITS_UNTIL: Final = frozenset({"quiet_hours", "paused", "interval", "window_may_open", "pace"})
+"""Reasons that end at the time that is told with them; for the others that is when it is looked at again."""
+
+ENDS_BY_ITSELF: Final = WAITS_UNTIL | {
+    "",
+    "account_busy",
+    "as_template",
+    "by_order",
+    "channel_busy",
+    "daily_cap",
+    "disproven",
+    "no_consent",
+    "not_found",
+    "not_so_yet",
+    "rate_limited",
+    "template_pending",
+    "template_received",
+    "temporary",
+    "tier",
+}
+"""Reasons about which nobody has to do anything."""
+
 ENDS: Final[Mapping[str, str]] = {
-    "too_late": "It could not go out while it was worth it: it expired.",
+    "too_late": "It could not go out within three days, when it was still news: it expired.",
     "stale": "Twilio could not deliver it while it was worth it, and dropped it.",
     "not_verified": "The user has no proven phone.",
-    "stopped": "The user has said STOP.",
+    "stopped": "The user has said STOP; START from the phone lifts that.",
     "opted_out": "The user has blocked our number or opted out at WhatsApp; a message from them lifts that.",
     "disabled": "Sending is switched off (WHATSAPP_ENABLED=false).",
     "erased": "The user's account was erased.",
-    "outside_window": "The user last wrote more than 24 hours ago: only a template goes through, and there was none.",
+    "outside_window": "The user last wrote more than 24 hours ago: only a template goes through, and WhatsApp has "
+    "approved none (`itarent templates status`).",
     "template_rejected": "The user last wrote more than 24 hours ago, and WhatsApp has rejected the template.",
     "template_disabled": "The user last wrote more than 24 hours ago, and WhatsApp has disabled the template.",
     "template_paused": "The user last wrote more than 24 hours ago, and WhatsApp has paused the template.",
