@@ -188,7 +188,7 @@ async def test_held_back_by_the_users_own_pause(sender: Sender, operator: Operat
     anna, event = await known(sender, paused_until=datetime.now(UTC) + timedelta(days=2))
     has(
         await operator.told(sender, event),
-        "It waits to be sent. The user has paused messages (PAUSA, or in the settings); START from the phone ends that.",
+        "It waits to be sent. The user has paused messages (PAUSA, or in the settings)",
         "It waits until",
     )
     has((await operator.ledger("show", str(anna.user_id))).output, "The user has paused messages until")
