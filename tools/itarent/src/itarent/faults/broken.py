@@ -16,7 +16,7 @@ import structlog
 from common.kafka import Encoded, Publisher
 from itarent.environment import API, SENDER
 from itarent.faults.scene import Family, Scene
-from sender import dispatch, plan, progress, rate
+from sender import dispatch, plan, progress, rate, schedule
 from sender.intake import Intake
 from sender.ledger import Call
 from sender.reports import Reports
@@ -67,7 +67,8 @@ def _does_not_hear_stop() -> None:
 
 
 def _knows_no_night() -> None:
-    _replace(plan, "quiet_until", lambda *_: None)
+    for module in (plan, schedule):
+        _replace(module, "quiet_until", lambda *_: None)
 
 
 def _knows_no_limit() -> None:
