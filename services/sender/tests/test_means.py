@@ -186,7 +186,7 @@ def test_a_phone_gets_a_short_burst_and_else_one_message_in_six_seconds(pauses: 
     now, paid_until, sent = NOW, None, list[datetime]()
     for seconds in pauses:
         now += timedelta(seconds=seconds)
-        free_at = pace.free_at(paid_until, pace.PACE)
+        free_at = pace.free_at(paid_until, now, pace.PACE)
         if free_at is None or now >= free_at:
             paid_until = pace.after(paid_until, now, pace.PACE)
             sent.append(now)
@@ -212,6 +212,16 @@ def test_what_was_begun_before_we_slowed_down_slows_nothing_down() -> None:
     assert slower.share == 0.5
     assert slower.slower(NOW + timedelta(seconds=0.5), NOW + timedelta(seconds=2)) is slower
     assert slower.slower(NOW + timedelta(seconds=3), NOW + timedelta(seconds=4)).share < 0.26
+
+
+def test_a_clock_that_is_set_back_keeps_neither_the_channel_slow_nor_a_phone_silent() -> None:
+    before = NOW + timedelta(hours=1)
+    throttle = Throttle().slower(before, before)
+    assert throttle.at(NOW) == 1
+    assert throttle.slower(NOW - timedelta(seconds=1), NOW) == Throttle(0.5, NOW)
+    paid_until = pace.after(None, before, pace.PACE)
+    assert pace.free_at(paid_until, NOW, pace.PACE) is None
+    assert pace.after(paid_until, NOW, pace.PACE) == NOW + pace.BURST * pace.PACE
 
 
 # --- in the tables ----------------------------------------------------------------------------------------------------

@@ -20,11 +20,14 @@ from itarent.ledger import words
 from sender.budget import Budget
 from sender.fold import TOO_LATE
 from sender.intake import DECLINED, Requested
+from sender.means import Lack
 from sender.orders import CANCELLED, NOT_SENT
 from sender.outcomes import Cause
+from sender.pace import BURST
 from sender.plan import ERASED, HELD
 from sender.reports import Source, reported_status
-from sender.templates import MAY_STILL_COME, Approval
+from sender.templates import MAY_STILL_COME, Approval, Purpose
+from sender.tier import COUNTS_FOR
 from testkit.factories import make_listing, make_notification
 from testkit.records import records_of
 from testkit.servers import Database
@@ -232,6 +235,57 @@ async def test_waiting_for_money(sender: Sender, operator: Operator) -> None:
     )
 
 
+async def test_waiting_for_a_place_in_metas_tier(sender: Sender, operator: Operator) -> None:
+    full = sender.but(policy=replace(POLICY, recipients_per_day=1))
+    await full.pool.execute("INSERT INTO written_first VALUES ('\\x00', now())")
+    async with full.with_templates(Purpose.DIGEST) as templated:
+        _, event = await known(templated, window_opened_at=datetime.now(UTC) - timedelta(days=3))
+        async with templated.dispatching():
+            message = await templated.until(event, stage="waiting", detail="tier")
+    assert timedelta(hours=23) < message["due_at"] - datetime.now(UTC) < COUNTS_FOR
+    until = message["due_at"].astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    has(
+        await operator.told(sender, event),
+        "It waits to be sent. WhatsApp lets us write first to so many phones a day",
+        f"It is looked at again at {until}",
+        f"It waits until {until}: WhatsApp lets us write first",
+    )
+
+
+async def test_waiting_for_its_reader_to_write_while_places_are_scarce(sender: Sender, operator: Operator) -> None:
+    scarce = sender.but(policy=replace(POLICY, recipients_per_day=10))
+    await scarce.pool.execute("INSERT INTO written_first SELECT int4send(n), now() FROM generate_series(1, 8) AS n")
+    async with scarce.with_templates(Purpose.DIGEST) as templated:
+        _, event = await known(templated, window_opened_at=datetime.now(UTC) - timedelta(hours=30))
+        async with templated.dispatching():
+            await templated.until(event, stage="waiting", detail="window_may_open")
+    has(
+        await operator.told(sender, event),
+        "It waits to be sent. Templates are scarce, and the user wrote lately",
+        "It waits until",
+    )
+
+
+async def test_waiting_for_its_phones_pace(sender: Sender, operator: Operator) -> None:
+    paced = sender.but(policy=replace(POLICY, pace=timedelta(hours=1)))
+    await paced.know(anna := renter())
+    asked = [direct_for(anna.user_id) for _ in range(BURST + 1)]
+    await paced.tell(*asked)
+    assert len((await paced.ledger.begin(50)).calls) == BURST
+    [waiting] = [event for event in asked if (await paced.message(event))["stage"] == "waiting"]
+    has(
+        await operator.told(sender, waiting), "It waits to be sent. The user's phone has had too many messages in a row"
+    )
+
+
+async def test_sent_more_slowly_after_twilio_called_us_too_fast(sender: Sender, operator: Operator) -> None:
+    _, event = await known(sender)
+    await sender.simulator.script(Fault(FaultKind.REFUSE, code=63018))
+    async with sender.dispatching():
+        await sender.until(event, stage="retrying", detail="channel_busy")
+    has(await operator.told(sender, event), "To everybody: We were called too fast: 50% of the rate is used")
+
+
 async def test_withdrawn_while_it_waited(sender: Sender, operator: Operator) -> None:
     anna, event = await known(sender)
     gone = make_notification(
@@ -414,7 +468,10 @@ def test_every_reason_that_a_rule_gives_has_a_sentence() -> None:
         assert words.ENDS[f"template_{approval}"]
     for reason in (DECLINED, ERASED, TOO_LATE, CANCELLED, NOT_SENT):
         assert words.ENDS[reason]
-    assert words.WAITS[HELD]
+    for reason in (HELD, *Lack, "pace"):
+        assert words.WAITS[reason]
+    for reason in (Lack.BUDGET, Lack.TIER):  # of what somebody asks for
+        assert words.ENDS[reason]
     for meaning in Meaning:
         assert not words.ends(meaning).startswith(meaning.replace("_", " ").capitalize()), meaning
     assert words.ends("something_new") == words.waits("something_new") == "Something new."

@@ -351,6 +351,7 @@ class Ledger:
             [send.need.writes_first for _, send in sends],
             [due.user_id for due, _ in sends],
             self._policy.pace,
+            pace.BURST * self._policy.pace,
         )
         await written_first.record(connection, [send.need.phone for _, send in sends if send.need.writes_first], now)
         expenses = [Expense(day_of(now), send.form.charge, send.form.price) for _, send in sends]
@@ -629,7 +630,8 @@ WITH started AS (
     FROM started GROUP BY user_id
 ), counted AS (
     UPDATE contacts
-    SET paced_until = greatest(paced_until, $8) + $18::interval * messages, turns = turns + digests,
+    SET paced_until = least(greatest(paced_until, $8) + $18::interval * messages, $8 + $19::interval),
+        turns = turns + digests,
         last_digest_at = CASE WHEN digests > 0 THEN $8 ELSE last_digest_at END,
         last_digest_id = coalesce(digest_id, last_digest_id)
     FROM written_to WHERE contacts.user_id = written_to.user_id

@@ -10,11 +10,15 @@ BURST: Final = 10
 """How many messages may go out at once before their phone is left alone for as long as they would have taken."""
 
 
-def free_at(paid_until: datetime | None, pace: timedelta) -> datetime | None:
-    """When the next message may go to a phone whose messages take it until `paid_until`."""
-    return None if paid_until is None else paid_until - (BURST - 1) * pace
+def free_at(paid_until: datetime | None, now: datetime, pace: timedelta) -> datetime | None:
+    """When the next message may go to a phone whose messages take it until `paid_until`; None: now."""
+    if (
+        paid_until is None or paid_until > now + BURST * pace
+    ):  # farther than anything borrows: of a clock set back since
+        return None
+    return paid_until - (BURST - 1) * pace
 
 
 def after(paid_until: datetime | None, now: datetime, pace: timedelta) -> datetime:
     """Until when a phone's messages take it, with one more that goes out now."""
-    return max(paid_until or now, now) + pace
+    return min(max(paid_until or now, now) + pace, now + BURST * pace)

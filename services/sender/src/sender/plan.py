@@ -318,7 +318,7 @@ def _timing(case: Case) -> Wait | None:
 
 def _too_soon_again(case: Case) -> Wait | None:
     """Whether the user's phone has had too many messages in a row."""
-    free_at = pace.free_at(case.contact.paced_until, case.policy.pace)
+    free_at = pace.free_at(case.contact.paced_until, case.now, case.policy.pace)
     return Wait(free_at, "pace") if free_at and case.now < free_at else None
 
 

@@ -30,14 +30,14 @@ class Throttle:
 
     def at(self, now: datetime) -> float:
         """The share of the rate that is used at a moment: above 0, at most 1."""
-        if self.since is None:
+        if self.since is None or self.since > now + AHEAD:  # of a clock that was set back since
             return 1.0
         minutes = max(now - self.since, timedelta()) / timedelta(minutes=1)
         return min(1.0, self.share + FASTER_PER_MINUTE * minutes)
 
     def slower(self, begun_at: datetime, now: datetime) -> "Throttle":
         """After a refusal of a call begun at a moment. What was begun before we last slowed down says nothing new."""
-        if self.since and begun_at <= self.since:
+        if self.since and begun_at <= self.since <= now + AHEAD:
             return self
         return Throttle(max(SLOWEST, self.at(now) * SLOWER), now)
 
