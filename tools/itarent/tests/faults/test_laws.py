@@ -237,6 +237,7 @@ JUST_AFTER = 60 - FLIGHT.total_seconds() - 0.1
 """SM3 is accepted at 60 s: too late for a wish of this moment."""
 
 IN_TIME = 60 - FLIGHT.total_seconds() + 0.1
+A_FAULT = Struck("kill kafka", after(40), after(45))
 CHEAPER = make_listing(version=2)
 CHEAPEST = make_listing(version=3)
 
@@ -267,6 +268,10 @@ BREACHES: Mapping[str, tuple[str, Forged]] = {
             wish(Wish.STOPPED, 10),
             at(strikes=(Struck("kill sender", after(11), after(11)),)),
         ),
+    ),
+    "a digest after STOP when changes were seen to arrive again": (
+        "L3",
+        both(wish(Wish.STOPPED, 50), at(strikes=(A_FAULT,), recovered_at=after(48))),
     ),
     # L4
     "a digest in the night": ("L4", resting("Europe/Rome", "00:00", "23:59")),
@@ -392,6 +397,7 @@ ALLOWED: Mapping[str, Forged] = {
     "a digest while what would tell the sender is broken": both(
         wish(Wish.STOPPED, 10), at(strikes=(Struck("freeze kafka", after(5), after(61)),))
     ),
+    "a digest while changes may still be late after a fault": both(wish(Wish.STOPPED, 50), at(strikes=(A_FAULT,))),
     "a digest before the night": resting("Europe/Rome", "00:00", "23:59", since=61),
     "dead letters of what was malformed": at(malformed=2, dead_letters={"listings": 1, "partings": 1}),
     "a listing that its producer published again": topic(

@@ -239,6 +239,9 @@ class History:
     spacings: tuple[Spacing, ...] = ()
     rate: Rate | None = None
     strikes: tuple[Struck, ...] = ()
+    recovered_at: dt.datetime | None = None
+    """Since when nothing is broken, and what the api acknowledges reaches the sender again: some changes have."""
+
     drained: Drained = field(default_factory=lambda: Drained(0.0, 0.0))
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What must never be written where it can be read: a name for each, as breaches may show it, and the text."""

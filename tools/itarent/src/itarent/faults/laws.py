@@ -136,7 +136,7 @@ def consent(history: History) -> Iterator[Breach]:
     for wish in history.acknowledged:
         accepted = accepted_by.get(wish.user_id, ())
         confirmed = _confirmed_at(wish, accepted, history)
-        deadline = _undisturbed(wish.at, FLIGHT, history.strikes)
+        deadline = _undisturbed(wish.at, history)
         if confirmed:
             deadline = min(deadline, confirmed + IN_FLIGHT)
         for each in accepted:
@@ -172,13 +172,20 @@ def _is_allowed(wish: Acknowledged, message: Message | None) -> bool:
             return False
 
 
-def _undisturbed(moment: dt.datetime, lasting: dt.timedelta, strikes: Sequence[Struck]) -> dt.datetime:
-    """When `lasting` is over, put off while a fault, or the recovery from one, falls into it."""
-    until = moment + lasting
-    for strike in sorted(strikes, key=lambda each: each.began):
-        if strike.began < until and strike.ended + RECOVERY > moment:
-            until = max(until, strike.ended + RECOVERY + lasting)
+def _undisturbed(moment: dt.datetime, history: History) -> dt.datetime:
+    """When the time in flight is over, put off while a fault, or the recovery from one, falls into it."""
+    until = moment + FLIGHT
+    for strike in sorted(history.strikes, key=lambda each: each.began):
+        over = _over(strike, history.recovered_at)
+        if strike.began < until and over > moment:
+            until = max(until, over + FLIGHT)
     return until
+
+
+def _over(strike: Struck, recovered_at: dt.datetime | None) -> dt.datetime:
+    """When the recovery from a fault is over: when that was seen, or after the time that it may take."""
+    latest = strike.ended + RECOVERY
+    return min(latest, recovered_at) if recovered_at and recovered_at >= strike.ended else latest
 
 
 # --- L4: nothing inside quiet hours; no two digests closer than the interval ------------------------------------------
@@ -188,7 +195,7 @@ def rest(history: History) -> Iterator[Breach]:
     """Digests only: who asks for a message is awake."""
     digests = _accepted_by(history, _reader_of_digest)
     for quiet in history.quiet:
-        since = _undisturbed(quiet.since, FLIGHT, history.strikes)
+        since = _undisturbed(quiet.since, history)
         for each in digests.get(quiet.user_id, ()):
             # It may have been committed before they began.
             moments = map(history.clock.shown, (each.at - IN_FLIGHT, each.at))
@@ -197,7 +204,7 @@ def rest(history: History) -> Iterator[Breach]:
             ):
                 yield Breach("L4", "a digest within the user's quiet hours", (str(quiet.user_id), each.sid))
     for spacing in history.spacings:
-        since = _undisturbed(spacing.since, FLIGHT, history.strikes)
+        since = _undisturbed(spacing.since, history)
         of_user = [each for each in digests.get(spacing.user_id, ()) if since < each.at < spacing.until]
         for one, other in pairwise(of_user):
             apart = (other.at - one.at).total_seconds()

@@ -65,6 +65,7 @@ async def history_of(scene: Scene, *, rate: Rate, drained: Drained) -> History:
         spacings=tuple(noted.spacings),
         rate=rate,
         strikes=tuple(scene.strikes),
+        recovered_at=scene.recovered_at,
         drained=drained,
         secrets=dict(_secrets(scene, accepted)),
         texts={

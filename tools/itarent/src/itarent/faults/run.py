@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import pickle
 import random
 import shutil
@@ -41,8 +42,9 @@ BURST: Final = 1 + PER_SECOND * (AHEAD_S + BUNCHED_S)
 """B of law L5: slots are reserved for a second ahead (`sender.rate`), and see above."""
 
 ACTING_S: Final = 8.0
-CALM_S: Final = 4.0
-"""How long listings go on when nothing is broken any more."""
+RECOVERS_WITHIN_S: Final = 60.0
+CALM_S: Final = 7.0
+"""How long listings go on when nothing is broken any more: longer than what may be in flight."""
 
 SUITES_OWN: Final[Mapping[str, Mapping[str, str]]] = {
     SENDER: {
@@ -142,6 +144,8 @@ async def _strike_in_traffic(family: Family, scene: Scene, market: Market) -> No
         await scene.simulator.clear_faults()
         await _whole_again(scene.system)
         await acting
+        await scene.traffic.until_changes_arrive(RECOVERS_WITHIN_S)
+        scene.recovered_at = dt.datetime.now(dt.UTC)
         await scene.traffic.act_at_last()
         await asyncio.sleep(CALM_S)
         await scene.traffic.take_back()

@@ -66,6 +66,7 @@ class Scene:
     seen: list[Seen] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
     malformed_records: int = 0
+    recovered_at: dt.datetime | None = None
 
     def struck(self, what: str) -> None:
         """Note a fault that is over as soon as it began, as a kill is."""

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import httpx
 
 from common.events import QuietHours
@@ -41,6 +42,8 @@ ANSWERED_WITHIN_S: Final = 4.0
 RETRY_S: Final = 0.2
 LOOK_S: Final = 0.25
 ZONES: Final = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "Europe/London")
+PROBES: Final = 3
+PROBED_INTERVAL_S: Final = 1
 CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "xylofono quarantadue")
 """The last one is no command: by it texts of users are found where they must not stand."""
 
@@ -127,6 +130,26 @@ class Traffic:
             for deed in deeds:
                 person, after_s = next(self._cast), self._chance.uniform(0, within_s)
                 going_on.create_task(self._later(after_s, deed, person))
+
+    async def until_changes_arrive(self, within_s: float) -> None:
+        """Return when what some renters change has reached the sender.
+
+        Raises:
+            WentWrongError: it did not in time.
+        """
+        probing = [next(self._cast) for _ in range(PROBES)]
+        for person in probing:
+            await self._ask("PATCH", "/me", person.headers, {"interval_seconds": PROBED_INTERVAL_S})
+        users = [person.user_id for person in probing]
+        deadline = asyncio.get_running_loop().time() + within_s
+        connection = await asyncpg.connect(self._system.addresses.postgres)
+        try:
+            while await connection.fetchval(_ARRIVED, users, str(PROBED_INTERVAL_S)) < PROBES:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise WentWrongError(f"changes do not reach the sender within {within_s:g} s")
+                await asyncio.sleep(RETRY_S)
+        finally:
+            await connection.close()
 
     async def act_at_last(self) -> None:
         """The same when nothing is broken any more: it has to hold soon."""
@@ -285,3 +308,9 @@ def _clock(moment: dt.datetime) -> dt.time:
 def _until(each: EndsT, moment: dt.datetime) -> EndsT:
     """The same, taken back at a moment if it still held."""
     return dataclasses.replace(each, until=moment) if each.until == FOR_EVER else each
+
+
+_ARRIVED = """
+SELECT count(*) FROM sender.recipients
+ WHERE user_id = ANY($1::uuid[]) AND recipient::jsonb ->> 'interval_seconds' = $2
+"""
