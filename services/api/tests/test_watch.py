@@ -13,6 +13,7 @@ from testkit.factories import make_listing, make_notification
 
 from .conftest import OPERATOR_KEY, PHONE, Api
 from .test_activity import MESSAGE_ID, accepted, report
+from .test_forecast import made
 
 
 async def test_the_page_and_its_events_are_for_operators(api: Api) -> None:
@@ -60,6 +61,11 @@ async def test_a_listing_is_seen_on_its_way_and_a_message_tells_its_story(
     await expect(message).to_contain_text("delivered")
     await expect(page.locator("#matches")).to_contain_text("Vicino al lavoro")
 
+    await producer.publish(topics.forecasts, [made(9)])
+    ahead = page.locator("#ahead")
+    for part in ("Open windows", "of 250, used up now", "$0.42", "for a place in Meta"):
+        await expect(ahead).to_contain_text(part)
+
     await message.click()
     story = page.locator("#story")
     await expect(story).to_be_visible()
@@ -76,10 +82,12 @@ async def test_what_is_sent_to_the_page_holds_no_phone(api: Api) -> None:
     notification = make_notification(user_id=await renter.id())
     await api.services.activity.record_notifications([notification])
     await api.services.activity.record_statuses([accepted(notification.user_id, notification)])
+    await api.services.forecasts.record([made(9)])
     events = api.services.watch.events()
-    seen = [await anext(events), await anext(events)]
+    seen = [await anext(events), await anext(events), await anext(events)]
     await events.aclose()  # type: ignore[attr-defined] # an async generator
-    assert [event.event for event in seen] == ["newest", "flow"]
+    assert [event.event for event in seen] == ["newest", "flow", "ahead"]
+    assert "user_ids" not in str(seen[2].data)
     story = json.dumps(await api.services.watch.story_of(MESSAGE_ID), default=str)
     assert not any(PHONE.removeprefix("+") in text for text in (str(seen[0].data), str(seen[1].data), story))
 

@@ -119,7 +119,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
         pseudonyms = Pseudonyms(settings.link_signing_key.get_secret_value())
         consents = Consents(pool, pseudonyms)
         accounts = Accounts(pool, recipients, consents, pseudonyms)
-        choices = FlatChoices(pool)
+        choices, forecasts = FlatChoices(pool), Forecasts(pool)
         tokens = AccessTokens(settings.jwt_secret.get_secret_value())
         yield Services(
             settings=settings,
@@ -153,8 +153,8 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             statistics=Statistics(pool),
             recent=recent,
             previews=Previews(recent, settings.prices, settings.interval),
-            watch=Watch(pool, flow, topics),
-            forecasts=Forecasts(pool),
+            watch=Watch(pool, flow, topics, forecasts),
+            forecasts=forecasts,
             rates=RateLimits(PostgresCounters(pool)),
             passwords=Passwords(),
             tokens=tokens,

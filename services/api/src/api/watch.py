@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from sse_starlette import ServerSentEvent
 
 from api.flow import KafkaFlow, Positions
+from api.forecasts import Forecasts
 from api.meanings import meaning_of
 from common.topics import Topics
 
@@ -57,8 +58,9 @@ class _Rates:
 class Watch:
     """One view that all watchers share: it is put together only while somebody watches."""
 
-    def __init__(self, pool: asyncpg.Pool, flow: KafkaFlow, topics: Topics) -> None:
+    def __init__(self, pool: asyncpg.Pool, flow: KafkaFlow, topics: Topics, forecasts: Forecasts) -> None:
         self._pool = pool
+        self._forecasts = forecasts
         self._flow = flow
         self._topics = topics
         self._touched = asyncio.Event()
@@ -95,12 +97,18 @@ class Watch:
     async def _look(self) -> Mapping[str, str]:
         """The data of each event by its name, as JSON."""
         newest = _json(await self._newest())
+        ahead = await self._ahead()
         try:
             positions = await self._flow.positions()
         except (KafkaError, TimeoutError) as error:
             log.warning("the broker does not say where everybody is", error=type(error).__name__)
-            return {"newest": newest, "outage": _json({"kafka": type(error).__name__})}
-        return {"newest": newest, "flow": _json(await self._flow_of(positions))}
+            return {"newest": newest, **ahead, "outage": _json({"kafka": type(error).__name__})}
+        return {"newest": newest, "flow": _json(await self._flow_of(positions)), **ahead}
+
+    async def _ahead(self) -> Mapping[str, str]:
+        """The last forecast, if there is one; without whom it names, since the page counts them."""
+        made = await self._forecasts.last()
+        return {"ahead": made.model_dump_json(exclude={"left_waiting": {"__all__": {"user_ids"}}})} if made else {}
 
     async def _flow_of(self, at: Positions) -> dict[str, Any]:
         topics = self._topics

@@ -70,7 +70,7 @@ def _let_in(services: Services) -> RedirectResponse:
 
 @router.get("/events", dependencies=[Depends(_operator)])
 async def events(services: Wired) -> EventSourceResponse:
-    """Server-sent events: `flow`, `newest`, `outage`."""
+    """Server-sent events: `flow`, `newest`, `ahead`, `outage`."""
     return EventSourceResponse(services.watch.events(), ping=15)
 
 

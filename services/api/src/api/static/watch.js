@@ -1,5 +1,5 @@
 "use strict";
-// The watch page. The server sends what is there (`flow`, `newest`, `outage`); this file only shows it.
+// The watch page. The server sends what is there (`flow`, `newest`, `ahead`, `outage`); this file only shows it.
 
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
@@ -74,6 +74,34 @@ function setText(parent, className, text) {
 function progressRow({ service, topic, handled, lag }) {
   return make("tr", "", make("td", "", service), make("td", "", topic), make("td", "amount", count.format(handled)),
     make("td", "amount", lag ? chip(count.format(lag), "busy") : "0"));
+}
+
+// --- what runs out ---
+
+const WANTING = { tier: "for a place in Meta’s tier", budget: "for money", window_may_open: "since they may write first" };
+const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const money = (millionths, currency) => new Intl.NumberFormat("en", { style: "currency", currency }).format(millionths / 1e6);
+const on = (at) => day.format(new Date(at));
+
+function runsOut({ earliest, latest }, made_at, horizon) {
+  if (!earliest) return `not used up ${horizon}`;
+  if (earliest <= made_at) return "used up now";
+  return `used up ${on(earliest)} at the earliest, ${latest ? `${on(latest)} at the latest` : `maybe not ${horizon}`}`;
+}
+
+function showAhead({ made_at, windows, tier, money: month, left_waiting }) {
+  const closing = windows.last_closes_at
+    ? `${count.format(windows.close_within_6_hours)} close within six hours, the last ${on(windows.last_closes_at)}` : "";
+  const places = tier.limit === null ? "no limit" : `of ${count.format(tier.limit)}, ${runsOut(tier.used_up, made_at, "within a day")}`;
+  const spent = month.limit === null ? "no limit" : `of ${money(month.limit, month.currency)}, ${runsOut(month.used_up, made_at, "this month")}`;
+  const rows = [
+    row("div", "Open windows", count.format(windows.open), closing, made_at),
+    row("div", "Phones written to first in 24 hours", count.format(tier.used), places, made_at),
+    row("div", "Spent this month", money(month.spent, month.currency), spent, made_at),
+    ...left_waiting.map(({ reason, users, until }) => row("div", "Left waiting within a day", chip(count.format(users), "busy"),
+      `${WANTING[reason] ?? reason}${until ? `, until ${on(until)} at the latest` : ""}`, made_at)),
+  ];
+  byId("ahead").replaceChildren(...rows.map((each) => make("li", "", each)));
 }
 
 // --- what is newest ---
@@ -174,6 +202,7 @@ source.addEventListener("open", () => live("on", "live"));
 source.addEventListener("error", () => live("off", source.readyState === EventSource.CLOSED
   ? "signed out: open the page with its key again" : "connection lost, trying again"));
 source.addEventListener("newest", (event) => showNewest(JSON.parse(event.data)));
+source.addEventListener("ahead", (event) => showAhead(JSON.parse(event.data)));
 source.addEventListener("outage", () => live("off", "Kafka does not answer"));
 source.addEventListener("flow", (event) => {
   live("on", "live");
