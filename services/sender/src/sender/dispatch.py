@@ -62,8 +62,10 @@ rate_used = Gauge(
 
 RETRY_S: Final = 0.5
 CHECKS: Final = 16
-BEGUN_AHEAD: Final = 2
+BEGUN_AHEAD: Final = 4
 """Messages begun per call at once: the next ones wait at hand, and not for a transaction, when a call has ended."""
+
+SLOTS_AGAIN_S: Final = 0.1  # well before those that are reserved end
 
 RECORDED_AT_ONCE: Final = 200
 RECORDED_AFTER_S: Final = 0.02  # nobody waits for it, and what comes meanwhile shares the transaction
@@ -151,8 +153,9 @@ class Dispatcher:
         for call in begun.calls:
             self._start(call)
         if begun.decided < room:
+            wait_s = SLOTS_AGAIN_S if begun.held_by_rate else self._limits.poll.total_seconds()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._limits.poll.total_seconds())
+                await asyncio.wait_for(self._woken.wait(), wait_s)
 
     def _note_pause(self, reason: str) -> None:
         if reason != self.paused_for:

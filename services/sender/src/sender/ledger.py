@@ -70,13 +70,14 @@ class Tells:
 class Begun:
     """What may be sent now, how many messages were decided about, sent or not, and why the channel is paused.
 
-    `rate_share`: how much of the rate is used.
+    `rate_share`: how much of the rate is used; `held_by_rate`: more may be due than there are slots for as yet.
     """
 
     calls: tuple[Call, ...] = ()
     decided: int = 0
     paused: str = ""
     rate_share: float = 1.0
+    held_by_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,10 @@ class Ledger:
                 return Begun(paused=HELD)
             channel = _channel(row)
             share = channel.throttle.at(now)
-            slots = rate.reserve(channel.next_slot, now, self._per_second * share, channel.room(now, most))
+            room = channel.room(now, most)
+            slots = rate.reserve(channel.next_slot, now, self._per_second * share, room, ahead=rate.BEGUN)
             if not slots.at:
-                return Begun(paused=row["reason"], rate_share=share)
+                return Begun(paused=row["reason"], rate_share=share, held_by_rate=room > 0)
             claimed = await self._claim(connection, len(slots.at), now)
             if not claimed.due:
                 return Begun(paused=row["reason"], rate_share=share)
@@ -152,7 +154,8 @@ class Ledger:
                 used = rate.reserve(channel.next_slot, now, self._per_second * share, len(calls))
                 probing = now + rate.PROBE if channel.strikes else None
                 await connection.execute(_USE_CHANNEL, used.next_slot, probing)
-        return Begun(tuple(calls), len(claimed.due), row["reason"], share)
+        held_by_rate = len(claimed.due) == len(slots.at) < room
+        return Begun(tuple(calls), len(claimed.due), row["reason"], share, held_by_rate)
 
     async def another_slot(self) -> timedelta | None:
         """Another slot for a call whose own has lapsed: the delay until it, or None when all are taken for now."""

@@ -14,6 +14,9 @@ AHEAD: Final = timedelta(seconds=1)
 """How far ahead slots are reserved, and how late one may be used. Within any window of t seconds there are thus
 at most R * (t + 1) + 1 messages, over all replicas, whichever of them dies."""
 
+BEGUN: Final = timedelta(seconds=0.5)
+"""How far ahead a message is begun at the most: who says STOP is told nothing that was begun longer ago."""
+
 SLOWER: Final = 0.5
 SLOWEST: Final = 1 / 16
 FASTER_PER_MINUTE: Final = 0.1
@@ -72,8 +75,8 @@ class Slots:
     next_slot: datetime
 
 
-def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int) -> Slots:
-    """Slots for up to `wanted` messages; none when others have taken the next second. No limit: `per_second` 0.
+def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int, *, ahead: timedelta = AHEAD) -> Slots:
+    """Slots for up to `wanted` messages; none when others have taken what is `ahead`. No limit: `per_second` 0.
 
     When the clock was set back, the first free slot can be farther ahead than anybody reserves, however slow we were:
     what was reserved before that is over within a second.
@@ -81,7 +84,7 @@ def reserve(next_slot: datetime, now: datetime, per_second: float, wanted: int) 
     if not per_second:
         return Slots((now,) * wanted, next_slot)
     step = timedelta(seconds=1 / per_second)
-    first = max(next_slot, now) if next_slot <= now + AHEAD + step / SLOWEST else now + AHEAD
-    free = int((now + AHEAD - first) / step) + 1 if first <= now + AHEAD else 0
+    first = max(next_slot, now) if next_slot <= now + AHEAD + step / SLOWEST else now + ahead
+    free = int((now + ahead - first) / step) + 1 if first <= now + ahead else 0
     at = tuple(first + step * i for i in range(min(wanted, free)))
     return Slots(at, first + step * len(at))
