@@ -19,7 +19,7 @@ from itarent.faults.scene import Family, Scene
 from sender import dispatch, plan, progress, rate, schedule
 from sender.intake import Intake
 from sender.ledger import Call
-from sender.reports import Reports
+from sender.reports import Reported, Reports
 from twilio_simulator.faults import Fault, FaultKind
 
 BUILD: Final = "BROKEN_BUILD"
@@ -96,12 +96,11 @@ def _tells_nobody_of_the_end() -> None:
 
 
 def _forgets_answers() -> None:
-    record, count = Reports.record, 0
+    """And whatever else is reported of a message in ten; a lease that nobody extends is let be."""
+    record = Reports.record
 
-    async def forgetting(reports: Reports, reported: Sequence[Any]) -> None:
-        nonlocal count
-        count += 1
-        await record(reports, [] if count % ONE_IN == 0 else reported)
+    async def forgetting(reports: Reports, reported: Sequence[Reported]) -> None:
+        await record(reports, [each for each in reported if each.message_id.int % ONE_IN])
 
     _replace(Reports, "record", forgetting)
     _replace(Reports, "doubt_lapsed_leases", _never)
@@ -115,7 +114,7 @@ def _says_too_much() -> None:
     call_of = dispatch.Dispatcher._call  # noqa: SLF001 - to break it
 
     async def telling(dispatcher: dispatch.Dispatcher, call: Call) -> Any:  # noqa: ANN401 - as it is
-        structlog.get_logger().warning("calling", to=call.to)
+        structlog.get_logger().warning("calling", text=call.worded.body)  # phones are masked in logs
         return await call_of(dispatcher, call)
 
     _replace(dispatch.Dispatcher, "_call", telling)
@@ -156,7 +155,7 @@ BUILDS: Final[Mapping[str, Build]] = {
     "repetitive": Build("L6", "an api that publishes old events again", _repeats_old_events, service=API),
     "silent": Build("L7", "a sender that does not tell what it has suppressed", _tells_nobody_of_the_end),
     "forgetful": Build("L8", "a sender that forgets what it was answered", _forgets_answers),
-    "talkative": Build("L9", "a sender that logs phones", _says_too_much),
+    "talkative": Build("L9", "a sender that logs what it sends", _says_too_much),
 }
 
 if __name__ == "__main__":
