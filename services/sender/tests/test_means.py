@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from common.events import DirectPurpose, NotificationRequested
 from sender import means, pace
@@ -324,6 +325,17 @@ async def test_more_places_in_the_settings_let_as_many_digests_look_again(templa
     assert len((await within(templated, 2).ledger.begin(10)).calls) == 2
     await BudgetWatch(templated.pool, templated.policy.budget, 5).announce()
     assert len((await within(templated, 5).ledger.begin(10)).calls) == 3
+
+
+async def test_how_much_of_the_tier_is_used_is_exported(templated: Sender) -> None:
+    await outsiders(templated, 4)
+    await within(templated, 3).ledger.begin(10)
+    await BudgetWatch(templated.pool, templated.policy.budget, 3).look(datetime.now(UTC))
+    exported = [
+        REGISTRY.get_sample_value(f"itarent_sender_{name}")
+        for name in ("written_to_first", "recipients_per_day", "waiting_for_tier")
+    ]
+    assert exported == [3, 3, 1]
 
 
 async def test_who_is_erased_leaves_no_trace_among_those_written_to_first(templated: Sender) -> None:

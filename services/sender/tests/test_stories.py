@@ -247,8 +247,8 @@ async def test_waiting_for_a_place_in_metas_tier(sender: Sender, operator: Opera
     has(
         await operator.told(sender, event),
         "It waits to be sent. WhatsApp lets us write first to so many phones a day",
-        f"It is looked at again at {until}",
-        f"It waits until {until}: WhatsApp lets us write first",
+        f"It is looked at again at the latest at {until}",
+        f"It waits and is looked at again at the latest at {until}: WhatsApp lets us write first",
     )
 
 
@@ -283,7 +283,7 @@ async def test_sent_more_slowly_after_twilio_called_us_too_fast(sender: Sender, 
     await sender.simulator.script(Fault(FaultKind.REFUSE, code=63018))
     async with sender.dispatching():
         await sender.until(event, stage="retrying", detail="channel_busy")
-    has(await operator.told(sender, event), "To everybody: We were called too fast: 50% of the rate is used")
+    has(await operator.told(sender, event), "To everybody: Twilio was called too fast: messages go out at 50% of")
 
 
 async def test_withdrawn_while_it_waited(sender: Sender, operator: Operator) -> None:

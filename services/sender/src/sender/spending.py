@@ -13,6 +13,7 @@ from prometheus_client import Gauge
 from common.postgres import CONNECTION_LOST
 from common.prices import MILLIONTHS, Charge, Micros
 from sender.budget import ZONE, Budget, Purse, day_of, month_of, percent, warning_due
+from sender.tier import COUNTS_FOR
 
 if TYPE_CHECKING:
     from common.outbox import Connection
@@ -35,6 +36,18 @@ monthly_budget = Gauge(
     ["currency"],
 )
 waiting_for_money = Gauge("itarent_sender_waiting_for_budget", "Messages that are not sent until there is money again")
+
+written_to_first = Gauge(
+    "itarent_sender_written_to_first",
+    "Phones that we have written to first within 24 hours, of those that Meta's tier allows",
+)
+places = Gauge(
+    "itarent_sender_recipients_per_day",
+    "To how many phones the settings let us write first within 24 hours; none while there is no limit",
+)
+waiting_for_place = Gauge(
+    "itarent_sender_waiting_for_tier", "Digests that are not sent until a place in Meta's tier gets free"
+)
 
 
 @dataclass(frozen=True)
@@ -126,8 +139,12 @@ class BudgetWatch:
     async def look(self, now: datetime) -> None:
         """Sum up, set the gauges, and warn."""
         budget = self._budget
-        row = await self._pool.fetchrow(_LOOK, budget.currency, month_of(now), day_of(now))
+        row = await self._pool.fetchrow(_LOOK, budget.currency, month_of(now), day_of(now), now - COUNTS_FOR)
         assert row is not None
+        written_to_first.set(row["written_to_first"])
+        waiting_for_place.set(row["waiting_for_place"])
+        if self._recipients_per_day is not None:
+            places.set(self._recipients_per_day)
         self.spent = Spent(budget.currency, row["today"], row["month"], budget.limit, row["waiting"])
         spent_this_month.labels(budget.currency).set(row["month"] / MILLIONTHS)
         waiting_for_money.set(row["waiting"])
@@ -206,7 +223,9 @@ _LOOK = """
 SELECT
     coalesce(sum(micros), 0)::bigint AS month,
     coalesce(sum(micros) FILTER (WHERE spent_on = $3), 0)::bigint AS today,
-    (SELECT count(*) FROM messages WHERE stage IN ('waiting', 'retrying') AND detail = 'budget') AS waiting
+    (SELECT count(*) FROM messages WHERE stage IN ('waiting', 'retrying') AND detail = 'budget') AS waiting,
+    (SELECT count(*) FROM messages WHERE stage IN ('waiting', 'retrying') AND detail = 'tier') AS waiting_for_place,
+    (SELECT count(*) FROM written_first WHERE begun_at > $4) AS written_to_first
 FROM spending WHERE currency = $1 AND spent_on >= $2::date AND spent_on < $2::date + interval '1 month'
 """
 
