@@ -47,7 +47,8 @@ PROBED_INTERVAL_S: Final = 1
 CHATTER: Final = ("AIUTO", "1", "PERCHÉ 1", "SALVA 1", "NO 2", "xylofono quarantadue")
 """The last one is no command: by it texts of users are found where they must not stand."""
 
-RENTERS_OF_A_RUN: Final = 18
+RENTERS_OF_A_RUN: Final = 20
+BYSTANDERS: Final = 4
 
 
 EndsT = TypeVar("EndsT", Acknowledged, Quiet)
@@ -96,6 +97,7 @@ class Traffic:
         self._chance = random.Random(seed)  # noqa: S311 - chance that can be repeated, not a secret
         self.noted = Noted()
         self.people: list[Person] = []
+        self.bystanders: list[Person] = []  # who want nothing by themselves: a family may act as them
         self._cast: Iterator[Person] = iter(())  # who acts next: nobody twice
 
     @classmethod
@@ -121,7 +123,7 @@ class Traffic:
             self.people = list(await asyncio.gather(*map(come, renters)))
         spaced, *others = self._chance.sample(self.people, len(self.people))
         await self.space(spaced)
-        self._cast = iter(others)
+        self._cast, self.bystanders = iter(others[:-BYSTANDERS]), others[-BYSTANDERS:]
 
     async def act(self, within_s: float) -> None:
         """Renters do what renters do, each at a moment of the seed's, and have it acknowledged."""

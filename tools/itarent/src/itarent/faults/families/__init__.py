@@ -4,6 +4,7 @@ from typing import Final
 
 from itarent.faults.families import (
     callbacks,
+    clock,
     crash_points,
     frozen,
     hostile,
@@ -29,6 +30,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     twilio.ACCOUNT,
     callbacks.FAMILY,
     network.FAMILY,
+    clock.FAMILY,
     malformed.FAMILY,
     hostile.FAMILY,
 )

@@ -76,8 +76,8 @@ async def strike(scene: Scene) -> None:
 
 
 async def _victim(system: System, scene: Scene) -> Victim:
-    """The last of the renters; the attacker has an account like everybody."""
-    victim = scene.traffic.people[-1]
+    """One of the renters; the attacker has an account like everybody."""
+    victim = scene.traffic.bystanders[0]
     async with httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=30) as api:
         account = {"email": "attacker@renters.example", "password": ATTACKER_PASSWORD}
         token = checked(await api.post("/auth/register", json=account)).json()["access_token"]
