@@ -53,7 +53,7 @@ class Erasure:
             phone = account["phone"]
             gone = [*await self._deleted_keys(connection, user_id, phone), *letters]
             await self._remember(connection, user_id, account, now)
-            for statement in _FORGET:
+            for statement in FORGET:
                 await connection.execute(statement, user_id)
             if phone:
                 await connection.execute(_FORGET_PHONE, self._pseudonyms.of_phone(phone))
@@ -122,7 +122,7 @@ INSERT INTO erased_identities (identity_hash, erased_at) VALUES ($1, $2)
 ON CONFLICT (identity_hash) DO UPDATE SET erased_at = excluded.erased_at
 """
 
-_FORGET: Final = (
+FORGET: Final = (
     """
     WITH mine AS (
         SELECT notification_id FROM notifications WHERE user_id = $1

@@ -36,6 +36,14 @@ class Recipients:
             recipient = await self.locked(connection, user_id)
             return await self.save(connection, recipient, changes) if recipient else None
 
+    async def publish_again(self) -> int:
+        """Publish everybody as they are, for a topic that was lost; who knows the revision passes it over. How many."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            locked = await connection.fetch("SELECT user_id FROM recipients ORDER BY user_id FOR UPDATE")
+            everybody = await self._read(connection, locked)
+            await self._outbox.add(connection, self._topic, [RecipientSaved(recipient=each) for each in everybody])
+        return len(everybody)
+
     async def locked(self, connection: "Connection", user_id: UUID) -> Recipient | None:
         """A user's recipient, which nobody else changes until the caller's transaction ends."""
         locked = await self._read(connection, await connection.fetch(_LOCK, user_id))

