@@ -19,11 +19,15 @@ from common.events import (
     DirectMessageRequested,
     DirectPurpose,
     Event,
+    ForecastMade,
     InboundMessageReceived,
     ListingPublished,
     MessageStatus,
     MessageStatusReported,
+    MoneyAhead,
     RecipientSaved,
+    TierAhead,
+    WindowsAhead,
 )
 from common.events import Recipient as RecipientValue
 from common.events import SubscriptionSaved as Saved
@@ -241,6 +245,7 @@ def _goods(topics: Topics, chance: random.Random, now: dt.datetime) -> Iterator[
         (topics.notifications, lambda: _direct(drawn(), drawn(), now)),
         (topics.message_statuses, lambda: _status(drawn(), now)),
         (topics.inbound_messages, lambda: _inbound(drawn(), now)),
+        (topics.forecasts, lambda: _forecast(now)),
     )
     for topic, make in makers:
         yield _Good.of(topic, make())
@@ -307,4 +312,16 @@ def _inbound(drawn: UUID, now: dt.datetime) -> InboundMessageReceived:
         body="ciao",
         received_at=now,
         parameters={"ProfileName": "Nessuno"},
+    )
+
+
+def _forecast(now: dt.datetime) -> ForecastMade:
+    return ForecastMade(
+        channel="adversary",
+        made_at=now,
+        windows=WindowsAhead(open=1, close_within_1_hour=0, close_within_6_hours=0, last_closes_at=now),
+        tier=TierAhead(used=1),
+        money=MoneyAhead(currency="USD", spent=1, per_day=1),
+        waiting={},
+        looked_at=1,
     )
