@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 from rich.console import Console
 
+from common import outbox
 from common.events import MessageStatus
 from itarent.bench.results import percentile
 from itarent.bench.sending.filling import CROWD, OF_A_MESSAGE, Filled, fill, id_of
@@ -20,7 +22,6 @@ from itarent.bench.sending.plans import EXPLAINS, Explained, explained, names_of
 from itarent.bench.sending.stage import Row
 from itarent.bench.sending.tables import Replica, Tables, received, tables_alone
 from itarent.ledger import story
-from sender import first_looks, intake, journal, ledger, reports, spending
 from sender.ledger import Call
 from sender.outcomes import Accepted
 from sender.reports import Reported, Source, reported_status
@@ -34,7 +35,9 @@ CHECKED: Final = 16
 BIG: Final = 1_000
 """Rows of a table that is read from end to end, from which on that is a finding."""
 
-STATEMENTS: Final = names_of(first_looks, intake, journal, ledger, reports, spending, story)
+STATEMENTS: Final = names_of(
+    *(module for name, module in sorted(sys.modules.items()) if name.startswith("sender.")), outbox, story
+)
 
 Step = Callable[[], Awaitable[object]]
 
@@ -43,7 +46,7 @@ async def ledger_at(rows: int, seed: int, console: Console) -> list[Row]:
     """Of so many notifications."""
     async with tables_alone() as tables:
         console.print(f"{rows:,} notifications are filled in")
-        async with tables.pool() as pool, pool.acquire() as connection:
+        async with tables.connection() as connection:
             filled = await fill(connection, rows, seed)
             size = await connection.fetchval("SELECT pg_database_size(current_database())")
         console.print(f"{size >> 20:,} MiB; each step {ROUNDS} times")

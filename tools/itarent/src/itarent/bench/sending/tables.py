@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from aiokafka import ConsumerRecord
@@ -50,6 +50,15 @@ class Tables:
         query = "&".join(f"{name}={value}" for name, value in settings.items())
         async with open_pool(f"{self.admin_url}?{query}", "bench", schema="sender") as pool:
             yield pool
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+        """An administrator's connection, whose statements may take as long as they do."""
+        connection = await asyncpg.connect(self.admin_url, server_settings={"search_path": "sender"})
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
 
 @dataclass(frozen=True)
