@@ -29,17 +29,17 @@ from itarent.project import PROJECT
 from itarent.system import System, running_system
 from local_servers.home import home_of
 from local_servers.processes import DidNotStart
+from sender.rate import AHEAD
 from twilio_simulator.client import connected
 
 PER_SECOND: Final = 8.0
 """Messages a second over all replicas: fewer than there would be, so that the limit is in use."""
 
-AHEAD_S: Final = 1.0
 BUNCHED_S: Final = 0.5
 """By how much calls that were made evenly may be taken unevenly where all processes share two cores."""
 
-BURST: Final = 1 + PER_SECOND * (AHEAD_S + BUNCHED_S)
-"""B of law L5: slots are reserved for a second ahead (`sender.rate`), and see above."""
+BURST: Final = 1 + PER_SECOND * (AHEAD.total_seconds() + BUNCHED_S)
+"""B of law L5: slots are reserved for a second ahead, and see above."""
 
 ACTING_S: Final = 8.0
 RECOVERS_WITHIN_S: Final = 60.0
