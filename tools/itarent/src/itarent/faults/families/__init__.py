@@ -15,6 +15,7 @@ from itarent.faults.families import (
     postgres,
     restore,
     twilio,
+    upgrade,
 )
 from itarent.faults.scene import Family
 
@@ -34,5 +35,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
     clock.FAMILY,
     malformed.FAMILY,
     hostile.FAMILY,
+    upgrade.FAMILY,
     restore.FAMILY,
 )
