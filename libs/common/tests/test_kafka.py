@@ -12,10 +12,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.protocol.admin import ApiVersionRequest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from faststream import AckPolicy
@@ -307,6 +310,23 @@ def test_a_status_of_another_kind_is_read_as_one_that_is_not_known(status: str) 
 @pytest.mark.parametrize(("json", "holds"), [(rb'"\u0000"', True), (rb'"\\\u0000"', True), (rb'"\\u0000"', False)])
 def test_a_backslash_that_is_escaped_begins_no_nul(json: bytes, holds: bool) -> None:
     assert holds_nul(json) is holds
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_write_to_a_connection_that_was_just_reset_is_a_broken_connection(kafka: str) -> None:
+    """Under uvloop, as services run: whoever fetches then connects again, and does not end."""
+    host, port = kafka.split(":")
+
+    async def write() -> None:
+        connection = await create_conn(host, int(port))
+        connection._writer.transport.abort()
+        with pytest.raises(KafkaConnectionError):
+            await connection.send(ApiVersionRequest())
+        assert not connection.connected()
+
+    await asyncio.to_thread(uvloop.run, write())
 
 
 # --- dead letters ---------------------------------------------------------------------------------------------------

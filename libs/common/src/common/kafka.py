@@ -25,12 +25,15 @@ from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from common.batches import LARGEST_BATCH, PLAIN, ZSTD, Written, WrittenBatch
+from common.connections import break_as_expected
 from common.events import Event
 from common.records import Exact, dead_letter
 from common.telemetry import mask
 from common.topics import LARGEST_DEAD_LETTER, Topic, Topics
 
 log = structlog.get_logger()
+
+break_as_expected()
 
 CONTENT_TYPE: Final = "application/json"
 LARGEST_EVENT: Final = 1_000_000  # bytes; the topics' limit, 1 MiB, counts keys and headers too
