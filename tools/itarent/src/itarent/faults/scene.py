@@ -125,7 +125,9 @@ class Family:
     why_not: Callable[[], str] = str
     """Why it cannot be run here; empty where it can be."""
 
-    drains_within_s: float = 90.0
+    drains_within_s: float = 120.0
+    """The longest of the usual waits is a minute: the confirmation of a STOP that START has overtaken ends then."""
+
     burst: float = 0.0
     """How many messages more than the suite's own allowance may be accepted at once, where the faults themselves bunch
     what was sent evenly (a network that holds requests back); in the family's docstring stands why."""

@@ -77,4 +77,4 @@ FAMILY: Final = Family(
     strike,
     drains_within_s=150,  # each 429 halves the rate, to a sixteenth
 )
-ACCOUNT: Final = Family("account", "Twilio refuses the account (401) for a while", strike_account, drains_within_s=120)
+ACCOUNT: Final = Family("account", "Twilio refuses the account (401) for a while", strike_account, drains_within_s=150)
