@@ -7,8 +7,8 @@ import pickle
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -126,13 +126,24 @@ def _result(family: Family, seed: int, history: History, listings: int, took_s: 
 async def _play(family: Family, seed: int, servers: RunningServers, home: Path) -> tuple[History, int]:
     async with _scene(family, seed, servers, home) as scene:
         await scene.traffic.bring_in_renters()
+        went_wrong = ""
         try:
             await _strike_in_traffic(family, scene, Market(seed))
-            drained = await _drained(scene, family.drains_within_s)
         except* (WentWrongError, DidNotStart) as wrong:
-            drained = Drained(0.0, family.drains_within_s, left="; ".join(map(repr, wrong.exceptions)))
+            went_wrong = "; ".join(_each_of(wrong))
+        drained = await _drained(scene, family.drains_within_s)
+        if went_wrong:
+            drained = replace(drained, left=f"{went_wrong} {drained.left}".strip())
         rate = Rate(PER_SECOND, BURST + family.burst)
         return await history_of(scene, rate=rate, drained=drained), len(scene.traffic.noted.taken)
+
+
+def _each_of(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _each_of(each)
+        else:
+            yield repr(each)
 
 
 async def _strike_in_traffic(family: Family, scene: Scene, market: Market) -> None:

@@ -40,6 +40,9 @@ INTERVAL_S: Final = 6
 ACKNOWLEDGED_WITHIN_S: Final = 120.0
 ANSWERED_WITHIN_S: Final = 4.0
 RETRY_S: Final = 0.2
+PASSWORD_PAUSE_S: Final = 6.0
+"""Ten passwords in ten minutes are enough: who asks to be erased while that fails is to ask more seldom."""
+
 LOOK_S: Final = 0.25
 ZONES: Final = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "Europe/London")
 PROBES: Final = 3
@@ -214,7 +217,7 @@ class Traffic:
 
     async def erase(self, person: Person) -> None:
         gone = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}
-        await self._ask("DELETE", "/me", person.headers, {"password": PASSWORD}, also=gone)
+        await self._ask("DELETE", "/me", person.headers, {"password": PASSWORD}, also=gone, pause_s=PASSWORD_PAUSE_S)
         self._note(Wish.ERASED, person, dt.datetime.now(dt.UTC))
 
     async def talk(self, person: Person) -> None:
@@ -270,6 +273,7 @@ class Traffic:
         body: object = None,
         *,
         also: Collection[HTTPStatus] = (),
+        pause_s: float = RETRY_S,
     ) -> httpx.Response:
         """Ask until there is an answer that says that it is done; `also` are refusals that say so, too.
 
@@ -285,7 +289,7 @@ class Traffic:
                     return answer
                 if answer.is_client_error and answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                     return checked(answer)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(pause_s)
         raise NeverAcknowledgedError(f"{method} {path}")
 
 
