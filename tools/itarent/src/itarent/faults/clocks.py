@@ -113,16 +113,20 @@ def _run() -> None:
     import time_machine  # noqa: PLC0415 - it replaces functions of the interpreter: only here is that wanted
 
     file = Path(os.environ.pop("CLOCK_FILE"))
-    ahead = float(file.read_text())
-    clock = time_machine.travel(time.time() + ahead, tick=True).start()
+    clock = time_machine.travel(time.time(), tick=True).start()
+
+    def show(ahead: float) -> None:
+        """By the machine's clock, which goes on while the other one is set."""
+        clock.shift(time_machine.escape_hatch.time.time() + ahead - time.time())
 
     def follow() -> None:
-        shown = ahead
+        shown = first
         for wanted in _readings(file):
             if wanted != shown:
-                clock.shift(wanted - shown)
+                show(wanted)
                 shown = wanted
 
+    show(first := float(file.read_text()))
     threading.Thread(target=follow, daemon=True).start()
     runpy.run_module(os.environ.pop("CLOCK_MODULE"), run_name="__main__", alter_sys=True)
 

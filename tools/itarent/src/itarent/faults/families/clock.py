@@ -40,6 +40,9 @@ AROUND_THE_CHANGE: Final = ((22, 0, 2, 0), (1, 30, 2, 30), (2, 30, 3, 30), (2, 1
 AROUND_MIDNIGHT: Final = ((22, 0, 0, 0), (23, 30, 0, 30), (0, 0, 1, 0), (0, 30, 7, 0))
 """Quiet hours, by wall clock: from and until, hour and minute."""
 
+SLOTS_AGAIN: Final = 6 * 8.0
+"""Each time that the clock is set, the slots of the second ahead are handed out anew, and those of before are used."""
+
 TOLD_WITHIN_S: Final = 30.0
 LEAST_S: Final = 4.0
 LOOK_S: Final = 0.2
@@ -132,4 +135,5 @@ FAMILY: Final = Family(
     strike,
     modules=MODULES,
     between=at_night,
+    burst=SLOTS_AGAIN,
 )
