@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from common.events import (
     Disposition,
@@ -16,8 +17,10 @@ from common.events import (
     Recipient,
     card_of,
 )
+from common.kafka import Publisher
 from common.topics import Topics
 from itarent.restoring.heard import Heard
+from itarent.restoring.offsets import StillRead, rewind
 from itarent.restoring.telling import Told, tell
 from testkit.factories import make_listing, make_notification, make_recipient, make_subscription
 from testkit.servers import Database
@@ -160,3 +163,18 @@ def _taken(message_id: UUID, user_id: UUID, notification_id: UUID) -> MessageSta
         notification_ids=(notification_id,),
         shown_notification_ids=(notification_id,),
     )
+
+
+async def test_a_group_is_set_back_when_its_members_have_left_and_not_before(kafka: str, topics: Topics) -> None:
+    group, topic = topics.group("api"), topics.message_statuses
+    async with Publisher.connected(kafka, "tests") as publisher:
+        await publisher.publish(topic, [_taken(uuid4(), uuid4(), uuid4()) for _ in range(3)])
+    async with AIOKafkaConsumer(topic.name, bootstrap_servers=kafka, group_id=group) as member:
+        await member.seek_to_end()
+        await member.commit()
+        with pytest.raises(StillRead, match=group):
+            await rewind(kafka, topics, 1, NOW, left_within_s=0)
+    await rewind(kafka, topics, 1, NOW)
+    async with AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group) as reader:
+        at = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        assert sum([await reader.committed(each) or 0 for each in at]) == 0
