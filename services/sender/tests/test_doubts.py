@@ -162,6 +162,21 @@ async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_i
     assert REGISTRY.get_sample_value("itarent_sender_faults_total", {"reason": "told_twice"}) == 1
 
 
+async def test_an_answer_to_a_call_that_was_given_up_is_not_reported_after_that_of_the_next_one(sender: Sender) -> None:
+    """A process was frozen for so long that another one has sent the message again."""
+    anna = renter()
+    await sender.know(anna)
+    await sender.tell(event := flat_for(anna.user_id))
+    await sender.simulator.script(Fault(FaultKind.RESET))
+    async with sender.dispatching():
+        message = await sender.until(event, stage="taken", attempt=2)
+    before = len(await sender.outbox())
+    late = Reported(message["message_id"], 1, Accepted("SM1", MessageStatus.QUEUED), Source.ANSWER)
+    await sender.reports.record([late])
+    assert (await sender.outbox())[before:] == []
+    assert (await story_of(sender, message["message_id"]))[-1] == ("twice", "answer")
+
+
 async def test_a_chat_that_is_too_long_to_be_gone_through_proves_nothing(sender: Sender) -> None:
     event, message = await in_doubt(sender, FaultKind.RESET_TAKEN)
     to = await sender.pool.fetchval("SELECT recipient FROM attempts")

@@ -443,10 +443,11 @@ def _note_answer(
         batch.proven_at = max(filter(None, (batch.proven_at, attempt.started_at)))
     if isinstance(reported.report, Accepted) and not change:
         # A callback or a look-up came first; a callback does not say whom and what the message tells.
+        # What we report never goes back, nor to an attempt before the last one.
         known = batch.progress[reported.message_id]
-        is_known = known.attempt == reported.attempt and known.stage in (Stage.TAKEN, Stage.ENDED)
-        status = known.status if is_known else reported.report.status  # what we report never goes back
-        batch.told.append((reported.message_id, reported.attempt, status))
+        if known.attempt == reported.attempt:
+            status = known.status if known.stage in (Stage.TAKEN, Stage.ENDED) else reported.report.status
+            batch.told.append((reported.message_id, reported.attempt, status))
 
 
 def _note_attempt(attempt: _Attempt, report: Report, change: Change | None) -> None:
