@@ -391,6 +391,8 @@ async def test_too_many_dead_letters_in_a_row_stop_the_line(publisher: Publisher
     for _ in range(5):
         with pytest.raises(LineStoppedError):
             await reader.read([record(b"{", at=4), record(b"{", at=5)])
+    with pytest.raises(LineStoppedError):
+        await reader.read([record(GOOD_VALUE, at=6)])  # of another partition
     assert len(await records_of(kafka, topics.listings.dead_letters)) == 3
 
 
@@ -470,7 +472,7 @@ async def test_a_line_that_is_stopped_is_told_by_the_health_and_a_metric_until_i
         health = await service.get("/healthz")
         assert (health.status_code, health.json()["status"]) == (200, "stopped")
         assert f'itarent_line_stopped{{topic="{name}"}} 1.0' in (await service.get("/metrics/")).text
-        reader.most_in_a_row = 1000  # what starting the service anew does
+        reader = Reader(publisher, topics.listings, ListingPublished)  # what starting the service anew does
 
         async def moves() -> bool:
             return not await stopped()

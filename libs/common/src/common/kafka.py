@@ -395,10 +395,13 @@ class Reader(Generic[EventT]):
         self._keeps_dead_letters = keeps_dead_letters
         self._types = {each.type: each for each in types}
         self._in_a_row = 0
+        self._has_stopped = False  # what can be read in another partition is no reason to go on
         self._settled: dict[int, int] = {}  # per partition: the last offset whose dead letters are published
 
     async def read(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> list[Received[EventT]]:
         """What a batch holds, in its order; returns when its dead letters are acknowledged."""
+        if self._has_stopped:
+            raise LineStoppedError(self._topic.name)
         received: list[Received[EventT]] = []
         invalid: list[Invalid] = []
         in_a_row = self._in_a_row
@@ -411,6 +414,7 @@ class Reader(Generic[EventT]):
                     invalid.append(bad)
                     in_a_row += 1
                     if in_a_row >= self.most_in_a_row:
+                        self._has_stopped = True
                         raise LineStoppedError(self._topic.name)
                 case Invalid() | Foreign():
                     pass
