@@ -218,6 +218,14 @@ class SubscriptionStatus(StrEnum):
     PAUSED = "paused"
 
 
+def _in_one_order(alerts: frozenset[Alert]) -> frozenset[Alert]:
+    """The order of a set depends on how it was filled: filled in one order, what is read is what was saved."""
+    return frozenset(sorted(alerts))
+
+
+Alerts = Annotated[frozenset[Alert], AfterValidator(_in_one_order)]
+
+
 class Subscription(Value):
     """A search that somebody saved. `revision` grows with each change; a newer one replaces an older one."""
 
@@ -226,7 +234,7 @@ class Subscription(Value):
     revision: int = Field(ge=1, lt=2**63)
     name: str = Field(min_length=1, max_length=120)
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
-    alerts: frozenset[Alert] = frozenset({Alert.NEW, Alert.PRICE_DROP})
+    alerts: Alerts = frozenset({Alert.NEW, Alert.PRICE_DROP})
     price_drop: PriceDrop = PriceDrop()
     search: Search
 
