@@ -246,8 +246,6 @@ class Ledger:
             return Held(recipient.paused_until, "paused")
         if recipient and (until := quiet_until(recipient.quiet_hours, recipient.time_zone, row["opened_at"])):
             return Held(until, "quiet_hours")
-        if recipient and recipient.paused_until and row["opened_at"] < recipient.paused_until:
-            return Held(recipient.paused_until, "paused")
         before = await self._connection.fetchval(_LAST_DIGEST, row["user_id"], row["opened_at"], row["message_id"])
         return Held(first, "interval") if before else None
 
