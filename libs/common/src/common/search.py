@@ -3,7 +3,7 @@
 import datetime as dt
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 from uuid import UUID
 
 import shapely  # type: ignore[import-untyped] # published without types
@@ -27,6 +27,16 @@ from common.listing import (
     TravelMode,
 )
 from common.model import Value
+
+Member = TypeVar("Member", bound=str)
+
+
+def _in_one_order(members: frozenset[Member]) -> frozenset[Member]:
+    """The order of a set depends on how it was filled: filled in one order, what is read is what was saved."""
+    return frozenset(sorted(members))
+
+
+SetOf = Annotated[frozenset[Member], AfterValidator(_in_one_order)]
 
 
 class Criterion(StrEnum):
@@ -133,7 +143,7 @@ class RentLimit(Value):
 class FloorWish(Value):
     """Kinds of floor that are welcome (none given: all), and bounds for numbered ones."""
 
-    kinds: frozenset[FloorKind] = frozenset()
+    kinds: SetOf[FloorKind] = frozenset()
     minimum: int | None = Field(default=None, ge=-5, le=150)
     maximum: int | None = Field(default=None, ge=-5, le=150)
 
@@ -161,24 +171,24 @@ class Search(Value):
     """Criteria that must all hold; one that is empty or None does not restrict. At least one place is required."""
 
     places: tuple[Place, ...] = Field(min_length=1, max_length=50, description="any of these")
-    sources: frozenset[str] = frozenset()
+    sources: SetOf[str] = frozenset()
     rent: RentLimit | None = None
     deposit_max_cents: Cents | None = None
-    contracts: frozenset[ContractType] = frozenset()
+    contracts: SetOf[ContractType] = frozenset()
     offering: Offering | None = None
-    property_types: frozenset[PropertyType] = frozenset()
+    property_types: SetOf[PropertyType] = frozenset()
     rooms: Range | None = None
     bedrooms: Range | None = None
     bathrooms: Range | None = None
     area_m2: Range | None = None
     floor: FloorWish | None = None
-    furnishing: frozenset[Furnishing] = frozenset()
-    features: frozenset[Feature] = Field(default=frozenset(), description="all of these")
+    furnishing: SetOf[Furnishing] = frozenset()
+    features: SetOf[Feature] = Field(default=frozenset(), description="all of these")
     energy_class: EnergyClass | None = Field(default=None, description="this class or a better one")
     advertiser: AdvertiserKind | None = None
     available_by: dt.date | None = None
     commutes: tuple[Commute, ...] = Field(default=(), max_length=3, description="all of these")
-    signals_unwanted: frozenset[Signal] = Field(default=frozenset(), description="none of these")
+    signals_unwanted: SetOf[Signal] = Field(default=frozenset(), description="none of these")
     keywords_wanted: tuple[Keyword, ...] = Field(default=(), max_length=20, description="all of these words or phrases")
     keywords_unwanted: tuple[Keyword, ...] = Field(default=(), max_length=20, description="none of these")
     unknown: dict[Criterion, UnknownPolicy] = Field(
@@ -218,14 +228,6 @@ class SubscriptionStatus(StrEnum):
     PAUSED = "paused"
 
 
-def _in_one_order(alerts: frozenset[Alert]) -> frozenset[Alert]:
-    """The order of a set depends on how it was filled: filled in one order, what is read is what was saved."""
-    return frozenset(sorted(alerts))
-
-
-Alerts = Annotated[frozenset[Alert], AfterValidator(_in_one_order)]
-
-
 class Subscription(Value):
     """A search that somebody saved. `revision` grows with each change; a newer one replaces an older one."""
 
@@ -234,7 +236,7 @@ class Subscription(Value):
     revision: int = Field(ge=1, lt=2**63)
     name: str = Field(min_length=1, max_length=120)
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
-    alerts: Alerts = frozenset({Alert.NEW, Alert.PRICE_DROP})
+    alerts: SetOf[Alert] = frozenset({Alert.NEW, Alert.PRICE_DROP})
     price_drop: PriceDrop = PriceDrop()
     search: Search
 
