@@ -57,10 +57,11 @@ class Market:
 
 
 def supply(file: Path, count: int, seed: int) -> tuple[Market, list[Listing]]:
-    """The market of the file, and `count` of its listings in random order, completed."""
+    """The market of the file, and at most `count` of its listings in random order, completed."""
     listings = [listing for listing in listings_in(file) if listing.comune or listing.province]
     chance = random.Random(seed)  # noqa: S311 - seeded
-    sample = [completed(listing, seed + number) for number, listing in enumerate(chance.sample(listings, count))]
+    chosen = chance.sample(listings, min(count, len(listings)))
+    sample = [completed(listing, seed + number) for number, listing in enumerate(chosen)]
     return market_of(listings), sample
 
 
