@@ -35,6 +35,9 @@ class Kind(StrEnum):
 TO_MEND: Final = frozenset({Kind.UNKNOWN_HERE, Kind.UNKNOWN_THERE, Kind.CONTRADICTION})
 """What a person must look at: the others are settled by being found."""
 
+CORRECTED: Final = frozenset({Kind.STATUS, Kind.RECOVERED})
+"""Where the ledger is told what Twilio says."""
+
 
 @dataclass(frozen=True)
 class Listed:

@@ -6,7 +6,7 @@ One replica compares a day, claimed by its row; page by page, so that another on
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 from common.events import MessageStatus
 from common.postgres import CONNECTION_LOST
 from sender import polling
-from sender.comparison import CHECKING, Finding, Kind, Known, Listed, differences, is_of, recovered
+from sender.comparison import CHECKING, CORRECTED, Finding, Kind, Known, Listed, differences, is_of, recovered
 from sender.progress import AttemptState
 from sender.reports import Reported, Reports, Source, reported_status
 from sender.twilio import LookupFailed, Twilio
@@ -176,22 +176,14 @@ class Reconciliation:
 
     async def _compared(self, listed: Sequence[Listed], now: datetime) -> tuple[list[Finding], list[Reported]]:
         known = await self._known(listed)
-        unknown = [each for each in listed if each.sid not in known]
-        doubtful = await self._doubtful(unknown)
+        doubtful = await self._doubtful([each for each in listed if each.sid not in known])
         findings: list[Finding] = []
         corrected: list[Reported] = []
         for each in listed:
-            if each.sid in known:
-                found = list(differences(each, known[each.sid]))
-                corrected += [_report(known[each.sid], each) for one in found if one.kind is Kind.STATUS]
-            elif doubt := next((one for one in doubtful if is_of(each, one)), None):
-                found = [recovered(each, doubt)]
-                corrected.append(_report(doubt, each))
-            elif each.created_at and each.created_at > now - TOO_NEW:
-                found = []
-            else:
-                found = [Finding(Kind.UNKNOWN_HERE, each.sid, detail=f"{each.status} at Twilio")]
+            of = known.get(each.sid) or next((one for one in doubtful if is_of(each, one)), None)
+            found = list(_found(each, of, now))
             findings += found
+            corrected += [_report(of, each) for one in found if of and one.kind in CORRECTED]
         return findings, corrected
 
     async def _known(self, listed: Sequence[Listed]) -> dict[str, Known]:
@@ -298,6 +290,17 @@ async def stored(pool: asyncpg.Pool, day: date) -> Comparison | None:
 def _over(day: date) -> datetime:
     """When a day is over."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def _found(listed: Listed, of: Known | None, now: datetime) -> Iterator[Finding]:
+    """What there is to say of a message and the attempt that it is of: found by its SID, or in doubt until now."""
+    if of is None:
+        if listed.created_at is None or listed.created_at <= now - TOO_NEW:
+            yield Finding(Kind.UNKNOWN_HERE, listed.sid, detail=f"{listed.status} at Twilio")
+    elif of.sid == listed.sid:
+        yield from differences(listed, of)
+    else:
+        yield recovered(listed, of)
 
 
 def _report(known: Known, listed: Listed) -> Reported:
