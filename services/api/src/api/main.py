@@ -80,9 +80,9 @@ def create_app() -> FastAPI:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: ApiSettings) -> AsyncIterator[Services]:
+async def running(settings: ApiSettings, passwords: Passwords | None = None) -> AsyncIterator[Services]:
     """Everything that the routes need, with the consumers and the outbox's relay at work."""
-    async with connected(settings) as services:
+    async with connected(settings, passwords) as services:
         broker = make_broker(settings.kafka_bootstrap_servers, NAME)
         subscribe(
             broker,
@@ -102,8 +102,11 @@ async def running(settings: ApiSettings) -> AsyncIterator[Services]:
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
-    """Everything that the routes need, on a database and topics that are as they should be."""
+async def connected(settings: ApiSettings, passwords: Passwords | None = None) -> AsyncIterator[Services]:
+    """Everything that the routes need, on a database and topics that are as they should be.
+
+    Passwords are hashed as dearly as is recommended unless `passwords` says otherwise.
+    """
     topics = settings.topics
     await migrate(settings.database_url, NAME)
     await asyncio.to_thread(Comuni.load)
@@ -156,7 +159,7 @@ async def connected(settings: ApiSettings) -> AsyncIterator[Services]:
             watch=Watch(pool, flow, topics, forecasts),
             forecasts=forecasts,
             rates=RateLimits(PostgresCounters(pool)),
-            passwords=Passwords(),
+            passwords=passwords or Passwords(),
             tokens=tokens,
             bearers=Bearers(accounts, tokens, issuer_of(settings)),
             links=Links(settings.public_url, settings.link_signing_key.get_secret_value()),
