@@ -61,7 +61,7 @@ from common.service import health_routes
 from common.topics import Topic, Topics
 from testkit.factories import NOW, make_listing, make_notification, make_recipient
 from testkit.records import records_of
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 LISTINGS = {ListingPublished.type: ListingPublished}
 GOOD = ListingPublished(listing=make_listing())
@@ -186,7 +186,7 @@ async def test_slices_arrive_in_their_partitions_and_in_their_order(
     async with Publisher.connected(kafka, "tests", compression=compression) as publisher:
         assert await publisher.partitions_of(topic) == len(slices[0])
         batches = [[list(map(written, of_partition)) for of_partition in slice_] for slice_ in slices]
-        await publisher.publish_slices(topic, batches, each_within_s=10)
+        await publisher.publish_slices(topic, batches, each_within_s=PATIENCE_S)
     records = await records_of(kafka, topic)
     for partition in range(topic.partitions):
         arrived = [(each.key, each.value, dict(each.headers)) for each in records if each.partition == partition]
@@ -205,7 +205,7 @@ async def test_a_slice_is_made_when_nearly_all_before_it_are_acknowledged(publis
             outstanding.append(made - acknowledged() / per_slice)
             yield [[written([ready(number) for number in range(per_slice)])]]
 
-    await publisher.publish_slices(topic, slices(), each_within_s=10)
+    await publisher.publish_slices(topic, slices(), each_within_s=PATIENCE_S)
     assert acknowledged() == 10 * per_slice
     assert max(outstanding) == SLICES_IN_FLIGHT
 
@@ -214,9 +214,9 @@ async def test_a_refused_slice_does_not_spoil_the_publisher(publisher: Publisher
     topic = topics.notifications
     good, too_large = ([[written([ready(1, size)])]] for size in (100, 1_200_000))
     with pytest.raises(MessageSizeTooLargeError):
-        await publisher.publish_slices(topic, [good, too_large, good], each_within_s=10)
+        await publisher.publish_slices(topic, [good, too_large, good], each_within_s=PATIENCE_S)
     before = len(await records_of(kafka, topic))
-    await publisher.publish_slices(topic, [good, good], each_within_s=10)
+    await publisher.publish_slices(topic, [good, good], each_within_s=PATIENCE_S)
     assert len(await records_of(kafka, topic)) == before + 2
 
 

@@ -92,7 +92,7 @@ async def test_a_commit_wakes_the_relay(
         started = asyncio.get_running_loop().time()
         await add(pool, topics, 2)
         await emptied(pool)
-        assert asyncio.get_running_loop().time() - started < 2  # it looks by itself every 5 s only
+        assert asyncio.get_running_loop().time() - started < 4  # it looks by itself every 5 s only
     assert await published(kafka, topics) == [1, 2]
 
 

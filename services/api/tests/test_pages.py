@@ -51,7 +51,6 @@ from .conftest import PHONE, Api, inbound
 from .test_activity import accepted, report
 
 PASSWORD = "a long password"
-expect.set_options(timeout=20_000)
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe\u202c 🏠 zero\u200bwidth"
 TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 

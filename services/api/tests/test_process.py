@@ -10,7 +10,7 @@ import httpx
 from common.topics import Topics
 from local_servers.ports import free_port
 from testkit.servers import Database
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 from .conftest import OPERATOR_KEY, api_settings
 
@@ -34,7 +34,7 @@ async def test_a_process_ends_soon_after_sigterm_although_somebody_watches(
         async def healthy() -> bool:
             try:
                 return (await http.get("/healthz")).status_code == 200
-            except httpx.ConnectError:
+            except httpx.TransportError:
                 return False
 
         await eventually(healthy)
@@ -42,7 +42,7 @@ async def test_a_process_ends_soon_after_sigterm_although_somebody_watches(
         async with http.stream("GET", "/watch/events") as events:
             await anext(events.aiter_lines())
             process.send_signal(signal.SIGTERM)
-            _, log = await asyncio.wait_for(process.communicate(), 15)
+            _, log = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, log.decode()[-2000:]
     assert b"Traceback" not in log
 

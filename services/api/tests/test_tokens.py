@@ -16,14 +16,20 @@ from .conftest import Api
 
 SECRET = "jwt-secret-of-the-tests-with-32-letters"  # as in `api_settings`
 USER, SIGN_IN = uuid4(), uuid4()
-GOOD = AccessTokens(SECRET).issue(USER, SIGN_IN, dt.datetime.now(dt.UTC))
-CLAIMS: dict[str, Any] = jwt.decode(GOOD, options={"verify_signature": False})
+NOW = dt.datetime.now(dt.UTC)
+CLAIMS: dict[str, Any] = {
+    **jwt.decode(AccessTokens(SECRET).issue(USER, SIGN_IN, NOW), options={"verify_signature": False}),
+    "exp": int((NOW + dt.timedelta(days=1)).timestamp()),  # long after the last test of a run that takes its time
+}
 
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: object) -> str:
     """A token like ours with other claims; a claim of None is left out."""
     claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
     return jwt.encode(claims, secret, algorithm)
+
+
+GOOD = signed()
 
 
 def crafted(header: bytes, payload: bytes = b"{}", signature: bytes = b"x") -> str:
@@ -86,7 +92,8 @@ async def test_a_token_of_one_user_in_the_sign_in_of_another_is_good_for_nothing
 
 
 def test_a_good_token_says_who_calls_and_in_which_sign_in() -> None:
-    assert AccessTokens(SECRET).read(GOOD) == OwnToken(USER, SIGN_IN)
+    issued = AccessTokens(SECRET).issue(USER, SIGN_IN, dt.datetime.now(dt.UTC))
+    assert AccessTokens(SECRET).read(issued) == OwnToken(USER, SIGN_IN)
 
 
 def test_a_public_key_is_no_secret_to_sign_with() -> None:

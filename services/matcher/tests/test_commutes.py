@@ -103,7 +103,7 @@ async def test_a_slow_engine_holds_nothing_up_and_the_policy_decides(
     begun = time.monotonic()
     search = IN_HALF_AN_HOUR.under(Criterion.COMMUTE, UnknownPolicy(policy))
     listing = await appraised(commutes, LISTING, [search])
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4  # it answers never; otherwise 5 s are waited
     assert match(search, listing) is told
     assert explain(search, listing).unknown == ((Criterion.COMMUTE,) if policy == "flag" else ())
     await appraised(commutes, make_listing(version=2), [search])

@@ -18,6 +18,7 @@ from matcher.store import PartedMeanwhileError, Store, SupersededError
 from testkit.factories import NOW, make_listing, make_subscription, monthly
 from testkit.matching import index_of, notifications_of
 from testkit.servers import Database
+from testkit.waiting import PATIENCE_S
 
 IDEALISTA = {"listing_id": "idealista.it:1", "source": "idealista.it"}
 POSITION = [4, 0, 7]
@@ -210,7 +211,7 @@ async def test_an_instance_whose_flats_are_given_up_stops_what_it_is_doing(store
             await administrator.close()
             await asyncio.Event().wait()
 
-    (ended,), _ = await asyncio.wait([asyncio.create_task(be_given_up())], timeout=10)
+    (ended,), _ = await asyncio.wait([asyncio.create_task(be_given_up())], timeout=PATIENCE_S)
     assert isinstance(ended.exception(), (TimeoutError, *CONNECTION_LOST))
     assert len(await take(store, batch)) == 1
 

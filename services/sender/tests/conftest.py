@@ -99,7 +99,7 @@ class Sender:
     per_second: float = 0
     lease: timedelta = timedelta(seconds=15)
     grace: timedelta = timedelta(seconds=0.2)
-    timeout_s: float = 1.0
+    timeout_s: float = 10.0  # who tests an answer that does not come takes less
     in_flight: int = 16
     name: str = "one"
     base_url: str = ""
@@ -267,6 +267,6 @@ def environment(kafka: str, topics: Topics, database: Database, simulator: Simul
         "PUBLIC_URL": "https://bot.example",
         "LINK_SIGNING_KEY": "a-signing-key-of-tests",
         "SENDER_LEASE_SECONDS": "3",
-        "SENDER_REQUEST_TIMEOUT_SECONDS": "0.5",
-        "IN_DOUBT_GRACE_SECONDS": "0.6",
+        "SENDER_REQUEST_TIMEOUT_SECONDS": "1",
+        "IN_DOUBT_GRACE_SECONDS": "1.1",
     }

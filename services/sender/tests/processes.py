@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from testkit.servers import Database
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 Environment = dict[str, str]
 VERIFY_TOKEN = "a-verify-token-of-tests"
@@ -30,7 +30,7 @@ async def started(environment: Environment, folder: Path) -> AsyncIterator["subp
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            ended = process.wait(timeout=15)
+            ended = process.wait(timeout=PATIENCE_S)
     logged = log_file.read_text()
     assert ended in (0, -signal.SIGKILL), logged
     assert "+39333" not in logged

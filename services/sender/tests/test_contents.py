@@ -26,7 +26,7 @@ async def contents(simulator: SimulatorClient) -> AsyncIterator[Contents]:
 
 def _twilio(simulator: SimulatorClient, token: str) -> AbstractAsyncContextManager[Twilio]:
     return Twilio.connected(
-        simulator.base_url, simulator.account_sid, token, simulator.sender, timeout_s=2, in_flight=2
+        simulator.base_url, simulator.account_sid, token, simulator.sender, timeout_s=10, in_flight=2
     )
 
 

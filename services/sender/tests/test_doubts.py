@@ -156,10 +156,15 @@ async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_i
     async with sender.dispatching():
         message = await sender.until(event, stage="taken", attempt=2)
     late = reported_status(message["message_id"], 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None)
+    before = _told_twice()
     for _ in range(2):  # callbacks come again
         await sender.reports.record([late])
     assert (await story_of(sender, message["message_id"]))[-1] == ("twice", "callback")
-    assert REGISTRY.get_sample_value("itarent_sender_faults_total", {"reason": "told_twice"}) == 1
+    assert _told_twice() - before == 1
+
+
+def _told_twice() -> float:
+    return REGISTRY.get_sample_value("itarent_sender_faults_total", {"reason": "told_twice"}) or 0
 
 
 async def test_an_answer_to_a_call_that_was_given_up_is_not_reported_after_that_of_the_next_one(sender: Sender) -> None:

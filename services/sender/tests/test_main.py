@@ -34,7 +34,7 @@ async def test_a_notification_on_kafka_is_texted_reported_and_its_callback_recor
         async with Publisher.connected(kafka, "tests") as publisher:
             await publisher.publish(topics.recipients, [RecipientSaved(recipient=anna)])
             await publisher.publish(topics.notifications, [flat, test, unwanted, flat])
-            assert {message.to for message in await simulator.messages_when(2, 20)} == {anna.phone}
+            assert {message.to for message in await simulator.messages_when(2)} == {anna.phone}
 
             async def reports() -> list[MessageStatusReported]:
                 records = await records_of(kafka, topics.message_statuses)
@@ -65,14 +65,14 @@ async def test_an_idle_sender_acts_at_once_on_what_kafka_brings(
     async with started(environment, tmp_path), Publisher.connected(kafka, "tests") as publisher:
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in renters])
         await publisher.publish(topics.notifications, [flat_for(renters[0].user_id)])
-        await simulator.messages_when(1, 20)
+        await simulator.messages_when(1)
         seconds = []
         for count, each in enumerate(renters[1:], start=2):
             begun = time.monotonic()
             await publisher.publish(topics.notifications, [flat_for(each.user_id)])
             await simulator.messages_when(count)
             seconds.append(time.monotonic() - begun)
-    assert sorted(seconds)[len(seconds) // 2] < 0.3
+    assert sorted(seconds)[len(seconds) // 2] < 0.6  # who only looked each second would take nearly one
 
 
 async def test_a_sender_in_a_pause_says_why(
@@ -100,7 +100,7 @@ async def test_the_logs_tell_what_became_of_a_listing_and_never_who_was_texted_o
     async with started(verbose, tmp_path), Publisher.connected(kafka, "tests") as publisher:
         await publisher.publish(topics.recipients, [RecipientSaved(recipient=each) for each in (joined, stranger)])
         await publisher.publish(topics.notifications, [taken, refused])
-        await simulator.messages_when(1, 20)
+        await simulator.messages_when(1)
         await eventually_in(database, "SELECT count(*) FILTER (WHERE error_code = 63015) = 1 FROM messages")
         bodies = [message.body for message in await simulator.messages()]
     json_lines, lines = (tmp_path / "log").read_text(), readable.read_text()
@@ -169,7 +169,7 @@ async def test_a_sender_that_is_killed_while_it_sends_texts_everybody_once(  # n
         await publisher.publish(topics.notifications, [flat_for(each.user_id) for each in renters])
     for enough in (10, 30):
         async with started(environment, tmp_path) as process:
-            await simulator.messages_when(enough, 20)
+            await simulator.messages_when(enough)
             process.kill()
     async with started(environment, tmp_path):
         await eventually_in(database, "SELECT count(*) FILTER (WHERE stage IN ('taken', 'ended')) = 60 FROM messages")

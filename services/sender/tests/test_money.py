@@ -164,7 +164,7 @@ async def test_every_attempt_has_its_price_and_the_day_its_sum(sender: Sender) -
     attempt = await sender.pool.fetchrow("SELECT * FROM attempts")
     assert attempt
     assert (attempt["charge"], attempt["price_micros"], attempt["currency"]) == ("service", SERVICE, "USD")
-    assert attempt["spent_on"] == datetime.now(UTC).date()
+    assert attempt["spent_on"] == attempt["started_at"].astimezone(UTC).date()
     assert await _spent(sender) == (1, SERVICE)
 
 

@@ -85,7 +85,7 @@ async def test_what_the_sender_asks_of_twilio_is_what_the_specification_allows(
         aiohttp.ClientSession() as session,
         served(wire := Wire(simulator.base_url, session)) as address,
         Twilio.connected(
-            address, simulator.account_sid, simulator.auth_token, simulator.sender, timeout_s=5, in_flight=4
+            address, simulator.account_sid, simulator.auth_token, simulator.sender, timeout_s=10, in_flight=4
         ) as twilio,
     ):
         for message in (

@@ -11,7 +11,7 @@ import pytest
 
 from common.topics import Topics
 from local_servers.ports import free_port
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -41,7 +41,7 @@ async def test_it_serves_until_it_is_told_to_stop(kafka: str, topics: Topics, tm
             await eventually(serves)
         finally:
             process.send_signal(signal.SIGTERM)
-        _, logged = process.communicate(timeout=10)
+        _, logged = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, logged
 
 

@@ -25,7 +25,7 @@ from local_servers.ports import free_port
 from status_webhook.routes import Webhook
 from status_webhook.settings import Settings
 from testkit.records import records_of
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 TOKEN = "3f9c0c5a7d2b4e813f9c0c5a7d2b4e81"
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
@@ -112,7 +112,12 @@ async def serving(webhook: Webhook) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def twilio_of(
-    kafka: str, topics: Topics, *, published_within_s: float = 5, **settings: Any
+    kafka: str,
+    topics: Topics,
+    *,
+    body_within_s: float = PATIENCE_S,
+    published_within_s: float = PATIENCE_S,
+    **settings: Any,
 ) -> AsyncIterator[Twilio]:
     """A Twilio whose callbacks go to a webhook of its own."""
     async with (
@@ -121,7 +126,7 @@ async def twilio_of(
             Webhook(
                 make_settings(topics, kafka, **settings),
                 publisher,
-                body_within_s=0.3,
+                body_within_s=body_within_s,
                 published_within_s=published_within_s,
             )
         ) as address,
@@ -285,14 +290,15 @@ async def test_a_large_body_that_hides_its_length_is_refused(twilio: Twilio) -> 
         assert answer.status == 413
 
 
-async def test_a_body_that_does_not_come_is_given_up(twilio: Twilio) -> None:
-    host, port = twilio.address.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"POST /twilio/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
-    writer.write(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nMessageSid=")
-    async with asyncio.timeout(5):
-        answer = await reader.read()  # until the webhook closes the connection
-    writer.close()
+async def test_a_body_that_does_not_come_is_given_up(kafka: str, topics: Topics) -> None:
+    async with twilio_of(kafka, topics, body_within_s=0.3) as twilio:
+        host, port = twilio.address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /twilio/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+        writer.write(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nMessageSid=")
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await reader.read()  # until the webhook closes the connection
+        writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
@@ -356,7 +362,7 @@ async def test_while_kafka_is_away_callbacks_are_answered_503_and_none_that_was_
 
 
 async def until_taken(twilio: Twilio, form: dict[str, str]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(2 * PATIENCE_S):  # a broker starts anew
         while (await twilio.posts(STATUS_PATH, form)).status != 204:
             pass  # each 503 has waited already
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from itarent.following import lines_of, size_of
+from testkit.waiting import PATIENCE_S
 
 
 async def next_of(lines: AsyncIterator[str]) -> str:
-    return await asyncio.wait_for(anext(lines), 10)
+    return await asyncio.wait_for(anext(lines), PATIENCE_S)
 
 
 async def test_only_what_is_written_later_is_told_in_whole_lines(tmp_path: Path) -> None:

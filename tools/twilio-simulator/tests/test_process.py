@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
+from testkit.waiting import PATIENCE_S
 from twilio_simulator.client import connected
 
 ANNA = "+393335550101"
@@ -40,7 +41,7 @@ async def started(**changes: str) -> AsyncIterator[tuple[Process, str]]:
     process = await start(**changes)
     assert process.stderr
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             said = await process.stderr.readline()
         found = re.search(rb"http://\S+", said)
         assert found, said
@@ -100,7 +101,7 @@ async def test_it_ends_cleanly_even_while_a_page_is_open(wish: signal.Signals) -
     ):
         await events.content.readline()
         process.send_signal(wish)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.wait() == 0
 
 

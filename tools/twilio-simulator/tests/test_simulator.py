@@ -15,6 +15,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from testkit.waiting import PATIENCE_S
 from twilio_simulator import Fault, FaultKind, SimulatorClient, running_simulator
 from twilio_simulator.limits import Limits
 from twilio_simulator.resources import Status
@@ -56,7 +57,7 @@ class Receiver:
 
     async def requests_when(self, count: int) -> list[Request]:
         """Wait until so many have arrived."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.requests) < count:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -242,7 +243,7 @@ async def test_a_message_in_the_queue_can_be_canceled_and_a_delivered_one_cannot
 
 async def test_more_requests_than_the_account_may_make_are_answered_429(simulator: SimulatorClient, post: Post) -> None:
     await simulator.behave(Behaviour(pace=PACE, limits=Limits(requests_per_second=2)))
-    answers = [await post() for _ in range(4)]
+    answers = await asyncio.gather(*(post() for _ in range(8)))
     assert [status for status, _ in answers].count(429) >= 1
     assert {answer["code"] for status, answer in answers if status == 429} == {20429}
     assert len(await simulator.messages()) == [status for status, _ in answers].count(201)
@@ -250,7 +251,7 @@ async def test_more_requests_than_the_account_may_make_are_answered_429(simulato
 
 async def test_more_requests_at_once_than_allowed_are_answered_429(simulator: SimulatorClient, post: Post) -> None:
     limits = Limits(concurrent_requests=3)
-    await simulator.behave(Behaviour(pace=PACE, latency=timedelta(milliseconds=100), limits=limits))
+    await simulator.behave(Behaviour(pace=PACE, latency=timedelta(milliseconds=400), limits=limits))
     answers = await asyncio.gather(*(post() for _ in range(8)))
     assert sorted(status for status, _ in answers) == [201] * 3 + [429] * 5
 
@@ -258,9 +259,9 @@ async def test_more_requests_at_once_than_allowed_are_answered_429(simulator: Si
 async def test_what_exceeds_the_numbers_rate_waits_and_what_would_wait_too_long_fails_with_63018(
     simulator: SimulatorClient, receiver: Receiver, post: Post
 ) -> None:
-    await simulator.behave(Behaviour(pace=PACE, limits=Limits(messages_per_second=10, queue_seconds=0.15)))
-    for _ in range(3):
-        assert (await post(StatusCallback=receiver.url))[0] == 201
+    await simulator.behave(Behaviour(pace=PACE, limits=Limits(messages_per_second=4, queue_seconds=0.3)))
+    answers = await asyncio.gather(*(post(StatusCallback=receiver.url) for _ in range(3)))
+    assert [status for status, _ in answers] == [201] * 3
     statuses = await receiver.statuses_when(7)
     assert sorted(statuses) == sorted(ALL_THE_WAY * 2 + ["failed"])
     assert "63018" in {request.form.get("ErrorCode") for request in receiver.requests}
@@ -310,7 +311,7 @@ async def test_a_server_error_is_retried_with_the_same_token_only_when_the_url_a
 
 async def test_a_failed_connection_is_retried_once_and_then_given_up(simulator: SimulatorClient, post: Post) -> None:
     _, message = await post(StatusCallback="http://127.0.0.1:9/status")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await simulator.counters()).get("callback_connect_failed") != 6:  # three statuses, twice each
             await simulator.callbacks_delivered()
     (accepted,) = await simulator.messages()
@@ -423,7 +424,7 @@ async def test_a_message_can_fail_later_with_any_code(
     [
         (Fault(FaultKind.LOSE), ["sent", "delivered"]),
         (Fault(FaultKind.DOUBLE), ["sending", "sending", "sent", "delivered"]),
-        (Fault(FaultKind.DELAY, seconds=0.15), ["sent", "delivered", "sending"]),
+        (Fault(FaultKind.DELAY, seconds=0.5), ["sent", "delivered", "sending"]),
         (Fault(FaultKind.REORDER), ["sent", "sending", "delivered"]),
         (Fault(FaultKind.FORGE), ["sending", "sending", "sent", "delivered"]),
     ],
@@ -470,7 +471,7 @@ async def test_a_restarted_simulator_knows_its_phones_and_what_it_accepted(tmp_p
         file.write(b'{"kind":"message","sid":"SM')  # what a crash leaves
     async with running_simulator(state_file=state_file) as simulator:
         assert len(await simulator.messages_when(2)) == 2
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while {message.status for message in await simulator.messages()} != {"delivered"}:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.01)
 
@@ -499,7 +500,7 @@ async def test_the_page_shows_chats_and_hears_of_changes(simulator: SimulatorCli
         async with session.get("/") as page:
             assert "default-src 'self'" in page.headers["Content-Security-Policy"]
             assert "Phones" in await page.text()
-        async with asyncio.timeout(5), session.get("/simulator/events") as events:
+        async with asyncio.timeout(PATIENCE_S), session.get("/simulator/events") as events:
             assert await events.content.readline() == b"retry: 1000\n"
             await post(Body="<script>alert(1)</script> https://example.org")
             await events.content.readline()

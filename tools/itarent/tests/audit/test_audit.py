@@ -35,7 +35,7 @@ from sender.plan import Policy
 from testkit.factories import NOW, make_listing, make_search, make_subscription, monthly
 from testkit.records import records_of
 from testkit.servers import Database
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
 ELSEWHERE = {"listing_id": "idealista.it:1", "source": "idealista.it"}
 RENTERS = [UUID(int=number) for number in range(1, 6)]
@@ -117,7 +117,7 @@ class System:
         try:
             yield f"http://127.0.0.1:{port}"
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
         finally:
             if process.returncode is None:
                 process.kill()

@@ -343,7 +343,7 @@ async def test_an_answer_that_does_not_come_leaves_it_open_whether_the_message_w
 ) -> None:
     await simulator.script(Fault(FaultKind.HANG_TAKEN, seconds=30))
     advice = advice_without_answer(asked=True)
-    checked = await check(settings_for(simulator), within_s=0.5)
+    checked = await check(settings_for(simulator), within_s=1.0)
     assert checked.said("message") == ("failed", advice.what, advice.cure)
     assert len(await simulator.messages()) == 1
 

@@ -8,9 +8,8 @@ import pytest
 
 from itarent.faults.proxy import Mishap, Proxy, open_proxy
 from local_servers.ports import LOOPBACK, free_ports
-from testkit.waiting import eventually
+from testkit.waiting import PATIENCE_S, eventually
 
-SOON_S = 5.0
 NOT_YET_S = 0.1
 
 
@@ -47,7 +46,7 @@ class Client:
     def say(self, line: bytes) -> None:
         self._writer.write(line + b"\n")
 
-    async def hear(self, within_s: float = SOON_S) -> bytes:
+    async def hear(self, within_s: float = PATIENCE_S) -> bytes:
         async with asyncio.timeout(within_s):
             return await self._reader.readline()
 

