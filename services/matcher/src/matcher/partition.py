@@ -79,7 +79,7 @@ class Partition:
         self.size = 0
         self.left = 0
         self.numbers: NDArray[np.int32] = np.zeros(FIRST_ROOM, np.int32)
-        self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), FIRST_ROOM), np.uint16)
+        self.wishes: NDArray[Any] = np.zeros((FIRST_ROOM, len(COLUMNS)), np.uint16)
         self._wants_seldom: NDArray[np.bool_] = np.zeros(FIRST_ROOM, np.bool_)
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._rows: NDArray[np.uint64] = np.zeros((1, 1), np.uint64)
@@ -105,9 +105,9 @@ class Partition:
         if self.wishes.dtype == np.uint16 and max((place, *wishes.values())) > LARGEST_SHORT:
             self.wishes = self.wishes.astype(np.uint32)
         self.numbers[slot] = number
-        self.wishes[PLACE, slot] = place
+        self.wishes[slot, PLACE] = place
         for column, number_of_wish in wishes.items():
-            self.wishes[column, slot] = number_of_wish
+            self.wishes[slot, column] = number_of_wish
         self._wants_seldom[slot] = not SELDOM.isdisjoint(wishes)
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
@@ -128,18 +128,18 @@ class Partition:
         other, room = Partition(self._wanted), -(-max(len(kept), 1) // WORD) * WORD
         other.size = len(kept)
         other.numbers = _at_first(self.numbers[kept], room)
-        other.wishes = np.zeros((len(COLUMNS), room), self.wishes.dtype)
-        other.wishes[:, : len(kept)] = self.wishes[:, kept]
+        other.wishes = np.zeros((room, len(COLUMNS)), self.wishes.dtype)
+        other.wishes[: len(kept)] = self.wishes[kept]
         other._wants_seldom = _at_first(self._wants_seldom[kept], room)
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
-        old, which = np.unique(self.wishes[PLACE, kept], return_inverse=True)
+        old, which = np.unique(self.wishes[kept, PLACE], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
-        other.wishes[PLACE, : len(kept)] = np.array(places, self.wishes.dtype)[which]
+        other.wishes[: len(kept), PLACE] = np.array(places, self.wishes.dtype)[which]
         return other
 
     def _make_room(self) -> None:
         self.numbers = _doubled(self.numbers)
-        self.wishes = np.concatenate([self.wishes, np.zeros_like(self.wishes)], axis=1)
+        self.wishes = _doubled(self.wishes)
         self._wants_seldom = _doubled(self._wants_seldom)
         if len(self.numbers) > WORD * len(self._alive):
             self._alive = _doubled(self._alive)
@@ -199,9 +199,9 @@ class Partition:
 
     def _judged_columns(self, slot: int, question: Question, *, at_an_edge: bool) -> Iterator[tuple[int, int]]:
         if at_an_edge:
-            yield PLACE, self.places.judge(int(self.wishes[PLACE, slot]), question.at)
+            yield PLACE, self.places.judge(int(self.wishes[slot, PLACE]), question.at)
         for column in question.untold:
-            wish = int(self.wishes[column, slot])
+            wish = int(self.wishes[slot, column])
             if wish and (column, wish) not in question.judged:
                 question.judged[column, wish] = self._wanted[column].judge(wish, question.said[column])
             if wish:
