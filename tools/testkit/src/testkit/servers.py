@@ -8,7 +8,7 @@ import gc
 import os
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,18 +50,53 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-async def topics(kafka: str) -> AsyncIterator[Topics]:
-    """All topics, existing and empty, under a namespace that no other test has."""
-    fresh = Topics.within(f"test-{uuid.uuid4().hex[:12]}")
-    await create_topics(kafka, fresh)
-    yield fresh
+class _TopicSets:
+    """Topics under one namespace after the other. The next are made, and old ones deleted, while a test runs."""
+
+    def __init__(self, kafka: str, beside: Executor) -> None:
+        self._kafka = kafka
+        self._beside = beside
+        self._next = beside.submit(self._create)
+
+    def take(self) -> Topics:
+        made, self._next = self._next, self._beside.submit(self._create)
+        return made.result()
+
+    def delete(self, topics: Topics) -> None:
+        self._beside.submit(asyncio.run, _delete_topics(self._kafka, topics))
+
+    def _create(self) -> Topics:
+        fresh = Topics.within(f"test-{uuid.uuid4().hex[:12]}")
+        asyncio.run(create_topics(self._kafka, fresh))
+        return fresh
+
+    def delete_spare(self) -> None:
+        self.delete(self._next.result())
+
+
+async def _delete_topics(kafka: str, topics: Topics) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        await admin.delete_topics([topic.name for topic in fresh.all()])
+        await admin.delete_topics([topic.name for topic in topics.all()])
     finally:
         await admin.close()
+
+
+@pytest.fixture(scope="session")
+def topic_sets(kafka: str) -> Iterator[_TopicSets]:
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        topic_sets = _TopicSets(kafka, beside)
+        yield topic_sets
+        topic_sets.delete_spare()
+
+
+@pytest.fixture
+def topics(topic_sets: _TopicSets) -> Iterator[Topics]:
+    """All topics, existing and empty, under a namespace that no other test has."""
+    taken = topic_sets.take()
+    yield taken
+    topic_sets.delete(taken)
 
 
 @pytest.fixture(scope="session")
@@ -112,9 +147,8 @@ class _Databases:
         self._next = beside.submit(self._copy)
 
     def take(self) -> Database:
-        name = self._next.result()
-        self._next = self._beside.submit(self._copy)
-        return Database(_with_database(self._admin_url, name))
+        made, self._next = self._next, self._beside.submit(self._copy)
+        return Database(_with_database(self._admin_url, made.result()))
 
     def drop(self, database: Database) -> None:
         name = database.admin_url.rpartition("/")[2]
