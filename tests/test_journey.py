@@ -143,7 +143,7 @@ class Stage:
 
     async def settled(self) -> None:
         """Wait until nothing is under way: what has not happened now will not."""
-        await drain(self.system, within_seconds=30)
+        await drain(self.system, within_seconds=60)
 
 
 def a_flat(comune: str = MILANO, **changes: object) -> Listing:
@@ -366,7 +366,7 @@ async def test_the_link_in_a_message_opens_a_page_with_its_flats(stage: Stage, g
     link = _link_in(await giulia.is_told(flat))
 
     async def page() -> str:
-        async with httpx.AsyncClient() as anybody:
+        async with httpx.AsyncClient(timeout=30) as anybody:
             answer = await anybody.get(link)
             assert answer.status_code == 200
             return answer.text
@@ -374,7 +374,7 @@ async def test_the_link_in_a_message_opens_a_page_with_its_flats(stage: Stage, g
     shown = await eventually(page)
     assert flat.title in shown
     assert str(flat.url) in shown
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=30) as anybody:
         assert (await anybody.get(f"{link}x")).status_code == 404
 
 
@@ -390,7 +390,7 @@ async def test_an_operator_sees_a_message_and_its_whole_story(system: System, br
     async with on_stage(system) as stage, stage.renter(ROMA):
         await stage.publish(flat)
         message = page.locator("#messages button", has_text=flat.title)
-        await expect(message).to_contain_text("delivered", timeout=20_000)
+        await expect(message).to_contain_text("delivered")
     await message.click()
     story = page.locator("#story")
     for part in ("Listing published", "matched “Vicino al lavoro”", "The sender: queued", "called back: delivered"):
@@ -421,7 +421,7 @@ async def test_an_erased_renter_is_found_in_no_table_no_topic_and_no_log(stage: 
         assert left == {}
         return True
 
-    await eventually(gone, within_seconds=40)
+    await eventually(gone, within_seconds=60)
     logs = "".join(log.read_text(errors="replace") for log in _logs(stage.system.home))
     assert {mark for mark in kept.marks if mark in logs} == set()
 

@@ -166,7 +166,7 @@ async def test_somebody_elses_message_is_no_message(system: System, person: Pers
     message_id = (await person.status())["messages"][0]["message_id"]
     account = {"email": "other@renters.example", "password": "only-for-this-test"}
     tokens = checked(await person.api.post("/auth/register", json=account)).json()
-    async with httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1") as other:
+    async with httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=30) as other:
         other.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         assert (await other.get(f"/messages/{message_id}")).status_code == 404
     assert (await person.api.get(f"/messages/{message_id}")).status_code == 200

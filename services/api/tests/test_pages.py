@@ -382,7 +382,7 @@ async def test_a_session_ends_when_a_token_that_was_exchanged_is_used_later(visi
     assert len(successors) == 1  # tabs that are opened at once come to hold the same one
     assert stolen not in successors
     await _let_pass(api, FORGIVEN_FOR)
-    thief = httpx.AsyncClient(base_url=api.url, cookies={"itarent_session": stolen})
+    thief = httpx.AsyncClient(base_url=api.url, cookies={"itarent_session": stolen}, timeout=20)
     assert (await thief.get("/history", headers={"Accept": "text/html"})).headers[
         "Location"
     ] == "/sign-in?next=/history"

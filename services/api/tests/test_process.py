@@ -29,7 +29,7 @@ async def test_a_process_ends_soon_after_sigterm_although_somebody_watches(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "api", env=_environment(kafka, topics, database, port), stderr=asyncio.subprocess.PIPE
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as http:
 
         async def healthy() -> bool:
             try:
