@@ -83,6 +83,9 @@ class Purse:
         return used is not None and used >= max(SCARCE_FROM_PERCENT, 100 * elapsed(self.now))
 
     def after(self, price: Micros, *, queued: bool = False) -> "Purse":
+        """What is left once a message at this price is sent."""
+        if self.budget.limit is None:
+            return self
         return replace(self, spent=self.spent + price, queued=max(0, self.queued - queued))
 
     def joined(self) -> "Purse":

@@ -55,16 +55,14 @@ def digest_text(entries: Sequence[Entry], language: Language, link: str, of: UUI
     `of` is the search whose digest it is; None: it is of all that the user is told.
     """
     header = _header(entries, language, of)
-    blocks: list[str] = []
-    for entry in entries[:MOST_SHOWN]:
-        block = _block(len(blocks) + 1, entry, language)
-        footer = _footer(len(entries), len(blocks) + 1, language, link)
-        if utf16_length(_joined(header, [*blocks, block], footer)) > LONGEST:
-            break
-        blocks.append(block)
+    blocks = [_block(number, entry, language) for number, entry in enumerate(entries[:MOST_SHOWN], 1)]
+    body = _joined(header, blocks, _footer(len(entries), len(blocks), language, link))
+    while blocks and utf16_length(body) > LONGEST:
+        blocks.pop()
+        body = _joined(header, blocks, _footer(len(entries), len(blocks), language, link))
     numbered = _numbered(entries)
     return Text(
-        body=_joined(header, blocks, _footer(len(entries), len(blocks), language, link)),
+        body=body,
         marker=link,
         shown={each: number for each, number in numbered.items() if number <= len(blocks)},
         grouped={each: number for each, number in numbered.items() if number > len(blocks)},
@@ -155,17 +153,25 @@ def _footer(found: int, shown: int, language: Language, link: str) -> str:
 
 
 def _block(number: int, entry: Entry, language: Language) -> str:
-    words, card = WORDINGS[language], entry.card
-    if entry.reason is Reason.WITHDRAWN:
-        return f"{number}. {_title(card, words)}: {words.gone}"
-    lines = [
-        f"{number}. *{_title(card, words)}*" + (f" ({words.returned})" if entry.reason is Reason.RETURNED else ""),
+    said = _said(entry.card, entry.reason, entry.previous_rent_cents, _unknown(entry), language)
+    return f"{number}. {said}"
+
+
+@functools.lru_cache(maxsize=4096)  # a flat is told to many, in the same words
+def _said(
+    card: Card, reason: Reason, previous_rent_cents: int | None, unknown: tuple[Criterion, ...], language: Language
+) -> str:
+    words = WORDINGS[language]
+    if reason is Reason.WITHDRAWN:
+        return f"{_title(card, words)}: {words.gone}"
+    lines = (
+        f"*{_title(card, words)}*" + (f" ({words.returned})" if reason is Reason.RETURNED else ""),
         _facts(card, language),
-        _price(entry, language),
-        _doubts(entry, words),
+        _price(card, previous_rent_cents, language),
+        _doubts(card, unknown, words),
         _url(card),
-    ]
-    return "\n".join(line for line in lines if line)
+    )
+    return "\n".join(filter(None, lines))
 
 
 def _url(card: Card) -> str:
@@ -192,13 +198,13 @@ def _facts(card: Card, language: Language) -> str:
     return " · ".join(filter(None, (kind, rooms, area, place)))
 
 
-def _price(entry: Entry, language: Language) -> str:
-    words, card = WORDINGS[language], entry.card
+def _price(card: Card, previous_rent_cents: int | None, language: Language) -> str:
+    words = WORDINGS[language]
     if card.rent is None:
         return words.rent_unknown
     price = _rent(card.rent, language) + _spese(card, language)
-    if entry.previous_rent_cents and entry.previous_rent_cents > card.rent.amount_cents:
-        price += f" · *{words.dropped.format(before=money(entry.previous_rent_cents, language))}*"
+    if previous_rent_cents and previous_rent_cents > card.rent.amount_cents:
+        price += f" · *{words.dropped.format(before=money(previous_rent_cents, language))}*"
     return price
 
 
@@ -224,20 +230,18 @@ def _spese(card: Card, language: Language) -> str:
     return words.spese_extra if excluded else words.spese_unknown
 
 
-def _doubts(entry: Entry, words: Wording) -> str:
-    unknown = ", ".join(words.criteria[criterion] for criterion in _unknown(entry))
-    card = entry.card
+def _doubts(card: Card, unknown: Sequence[Criterion], words: Wording) -> str:
     doubts = [words.flags[flag] for flag in card.flags if flag in words.flags]
     doubts += [words.signals[signal] for signal in card.signals]
     said = (
-        words.unknown.format(criteria=unknown) if unknown else "",
+        words.unknown.format(criteria=", ".join(words.criteria[each] for each in unknown)) if unknown else "",
         words.doubtful.format(flags=", ".join(doubts)) if doubts else "",
     )
     return " · ".join(filter(None, said))
 
 
-def _unknown(entry: Entry) -> list[Criterion]:
-    return list(dict.fromkeys(criterion for search in entry.searches for criterion in search.unknown))
+def _unknown(entry: Entry) -> tuple[Criterion, ...]:
+    return tuple(dict.fromkeys(criterion for search in entry.searches for criterion in search.unknown))
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

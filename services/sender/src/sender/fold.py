@@ -1,6 +1,5 @@
 """What waits for a user, folded to one line per flat, so that a message shows how things are now."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -54,21 +53,26 @@ def fold(
     """
     entries: list[Entry] = []
     settled: list[Settled] = []
-    waiting = list(waiting)
-    flat_of = {event.card.listing_id: event.flat_id for event in waiting}
-    for flat_id, group in itertools.groupby(
-        sorted(waiting, key=lambda event: flat_of[event.card.listing_id]),  # stable: their order within a flat stays
-        key=lambda event: flat_of[event.card.listing_id],
-    ):
-        events = list(group)
+    for flat_id, events in _by_flat(waiting).items():
         shown, detail = _shown(events, was_told=flat_id in told)
         if shown and useful_since and events[-1].requested_at < useful_since:
             settled += [Settled(event.notification_id, Disposition.EXPIRED, TOO_LATE) for event in shown]
         elif shown:
             entries.append(_entry(shown, latest=events[-1]))
-        shown_ids = {event.notification_id for event in shown}
-        settled += [_suppressed(event, detail) for event in events if event.notification_id not in shown_ids]
+        if len(shown) < len(events):
+            shown_ids = {event.notification_id for event in shown}
+            settled += [_suppressed(event, detail) for event in events if event.notification_id not in shown_ids]
     return Folded(tuple(entries), tuple(settled))
+
+
+def _by_flat(waiting: Iterable[NotificationRequested]) -> dict[UUID, list[NotificationRequested]]:
+    """The notifications of each flat in the order in which they came, the flats by their ids."""
+    events = list(waiting)
+    flat_of = {event.card.listing_id: event.flat_id for event in events}
+    by_flat: dict[UUID, list[NotificationRequested]] = {flat_id: [] for flat_id in sorted(flat_of.values())}
+    for event in events:
+        by_flat[flat_of[event.card.listing_id]].append(event)
+    return by_flat
 
 
 def is_asked_for(event: NotificationRequested) -> bool:

@@ -271,8 +271,10 @@ class Ledger:
         )
 
     def _written_to(self, contact: Contact, due: Due, now: datetime) -> Contact:
-        paced = replace(contact, paced_until=pace.after(contact.paced_until, now, self._policy.pace))
-        return paced if due.purpose else replace(paced, last_digest_at=now, last_digest_id=due.message_id)
+        paced_until = pace.after(contact.paced_until, now, self._policy.pace)
+        if due.purpose:
+            return replace(contact, paced_until=paced_until)
+        return replace(contact, paced_until=paced_until, last_digest_at=now, last_digest_id=due.message_id)
 
     def _plan(self, case: Case) -> Plan:
         try:

@@ -91,7 +91,7 @@ class Means:
         """What is left once a message is sent."""
         purse = self.purse.after(need.price, queued=need.waits_for == Lack.BUDGET)
         tier = self.tier.after(need.phone, queued=need.waits_for == Lack.TIER) if need.writes_first else self.tier
-        return replace(self, purse=purse, tier=tier)
+        return Means(purse, tier)
 
     def joined(self, reason: str, *, queued: bool) -> "Means":
         """The same once a digest waits for a reason; `queued`: it did so before."""

@@ -219,8 +219,10 @@ def _pointless(case: Case) -> End | None:
     due, contact = case.due, case.contact
     if contact.erased or not case.policy.enabled:
         return End(Disposition.SUPPRESSED, ERASED if contact.erased else "disabled")
+    if case.now <= due.latest_at:
+        return None
     lives_on = due.is_open and any(each.requested_at >= case.useful_since for each in case.waiting)
-    return End(Disposition.EXPIRED, TOO_LATE) if case.now > due.latest_at and not lives_on else None
+    return None if lives_on else End(Disposition.EXPIRED, TOO_LATE)
 
 
 # --- consent ----------------------------------------------------------------------------------------------------------
