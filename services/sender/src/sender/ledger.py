@@ -552,7 +552,8 @@ WITH direct AS (
     ORDER BY (due_at AT TIME ZONE 'UTC') + behind LIMIT $2 - (SELECT count(*) FROM direct)
     FOR UPDATE SKIP LOCKED
 )
-SELECT claimed.*, body, variables, marker,
+SELECT claimed.message_id, user_id, subscription_id, purpose, opened_at, latest_at, claimed.attempt, as_template,
+    claimed.detail, body, variables, marker,
     CASE WHEN kind = 'direct' THEN (
         SELECT notification_id FROM notifications WHERE notifications.message_id = claimed.message_id
     ) END AS asked_by
@@ -561,7 +562,7 @@ LEFT JOIN attempts ON attempts.message_id = claimed.message_id AND attempts.atte
 """
 
 _WAITING = """
-SELECT message_id, notification_id, flat_id, event FROM notifications
+SELECT message_id, flat_id, event FROM notifications
 WHERE message_id = ANY($1::uuid[]) AND disposition = 'waiting'
 ORDER BY position
 """

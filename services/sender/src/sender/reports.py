@@ -638,9 +638,18 @@ def _cost(row: asyncpg.Record) -> _Cost:
     return _Cost(row["spent_on"], Charge(row["charge"]), row["price_micros"], row["charged_micros"], row["counts"])
 
 
-_LOCK_MESSAGES = "SELECT * FROM messages WHERE message_id = ANY($1::uuid[]) ORDER BY message_id FOR UPDATE"
+_LOCK_MESSAGES = """
+SELECT message_id, user_id, purpose, stage, status, attempt, retries, looks, as_template, due_at, detail, sid,
+    error_code
+FROM messages WHERE message_id = ANY($1::uuid[]) ORDER BY message_id FOR UPDATE
+"""
 
-_ATTEMPTS = "SELECT * FROM attempts WHERE message_id = ANY($1::uuid[])"
+_ATTEMPTS = """
+-- Without their texts, which are by far the most of them.
+SELECT message_id, attempt, state, detail, started_at, recipient, sid, error_code, content_sid, charge, spent_on,
+    price_micros, charged_micros, counts
+FROM attempts WHERE message_id = ANY($1::uuid[])
+"""
 
 _SAVE_PROGRESS = """
 UPDATE messages
