@@ -64,11 +64,14 @@ RETRY_S: Final = 0.5
 CHECKS: Final = 16
 BEGUN_AHEAD: Final = 4
 """Messages begun per call at once: the next ones wait at hand, and not for a transaction, when a call has ended."""
+BEGUN_TOGETHER: Final = 2
+"""Messages per call at once for which there must be room before more are begun: a transaction costs about the same for
+one as for many."""
 
 SLOTS_AGAIN_S: Final = 0.1  # well before those that are reserved end
 
 RECORDED_AT_ONCE: Final = 200
-RECORDED_AFTER_S: Final = 0.02  # nobody waits for it, and what comes meanwhile shares the transaction
+RECORDED_AFTER_S: Final = 0.05  # nobody waits for it, and what comes meanwhile shares the transaction
 LEASES_PER_EXTENSION: Final = 3
 
 UNAVAILABLE: Final = (*CONNECTION_LOST, TimeoutError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -93,11 +96,9 @@ class Callback:
     verify_token: str | None = field(default=None, repr=False)
 
     def of(self, call: Call) -> str:
-        query = {"n": str(call.message_id), "a": str(call.attempt)}
-        if self.verify_token:
-            query["t"] = self.verify_token
+        token = "&" + urlencode({"t": self.verify_token}) if self.verify_token else ""
         # After the `#` stands how Twilio is to repeat a callback that was not answered.
-        return f"{self.url}?{urlencode(query)}#rc=3&rp=all"
+        return f"{self.url}?n={call.message_id}&a={call.attempt}{token}#rc=3&rp=all"
 
 
 class Dispatcher:
@@ -141,11 +142,10 @@ class Dispatcher:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     async def _begin_due(self) -> None:
-        room = self._limits.in_flight * BEGUN_AHEAD - len(self._calls)
-        if not room:
-            self._room.clear()
+        self._room.clear()
+        if not self._has_room():
             await self._room.wait()
-            return
+        room = self._limits.in_flight * BEGUN_AHEAD - len(self._calls)
         self._woken.clear()
         begun = await self._ledger.begin(room)
         self._note_pause(begun.paused)
@@ -156,6 +156,10 @@ class Dispatcher:
             wait_s = SLOTS_AGAIN_S if begun.held_by_rate else self._limits.poll.total_seconds()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), wait_s)
+
+    def _has_room(self) -> bool:
+        """Whether so few of those that were begun are left that it is worth beginning more."""
+        return len(self._calls) <= self._limits.in_flight * (BEGUN_AHEAD - BEGUN_TOGETHER)
 
     def _note_pause(self, reason: str) -> None:
         if reason != self.paused_for:
@@ -172,7 +176,8 @@ class Dispatcher:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
-        self._room.set()
+        if self._has_room():
+            self._room.set()
 
     async def _make(self, call: Call) -> None:
         begun = time.monotonic()
