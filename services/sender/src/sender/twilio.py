@@ -1,6 +1,7 @@
 """Twilio: the only module that speaks to it. Its answers and failures leave as outcomes, never as exceptions."""
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -146,13 +147,18 @@ class _PooledHttpClient(AsyncHttpClient):  # type: ignore[misc] # the library ha
             uri,
             params=params,
             **_body(data, headers),
-            headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
+            headers={**(headers or {}), **({"Authorization": _authorization(*auth)} if auth else {})},
             allow_redirects=allow_redirects,
         ) as response:
             text = (await response.read()).decode(errors="replace")  # whatever a proxy in between may say
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise Refused(response.status, text, response.headers)
             return Response(response.status, text, response.headers)
+
+
+@functools.lru_cache(maxsize=1)
+def _authorization(username: str, password: str) -> str:
+    return aiohttp.encode_basic_auth(username, password)
 
 
 def _body(data: Mapping[str, Any] | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
@@ -185,7 +191,8 @@ class Twilio:
         # The shorter one for connecting: what ends there has certainly not left us, and is no doubt.
         timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))
         connector = aiohttp.TCPConnector(limit=in_flight + 4, keepalive_timeout=30)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        cookies = aiohttp.DummyCookieJar()  # an API has none for us, and a jar is looked through at each call
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=cookies) as session:
             # Without an environment the library would read TWILIO_EDGE and TWILIO_REGION and change the host.
             client = Client(account_sid, token, http_client=_PooledHttpClient(session), environment={"TWILIO_EDGE": ""})
             client.api.base_url = base_url
