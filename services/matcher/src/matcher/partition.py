@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.listing import Position
 from matcher.kernels import FAIL, FLAGGED, MEASURED_BIT, OPEN_BIT, Answer, At, Held, ask, fill_row
-from matcher.question import COLUMNS, PLACE, Question, Row
+from matcher.question import COLUMNS, PLACE, Question, Row, the_row
 from matcher.verdicts import Wishes, criteria_of
 from matcher.wanted_places import Names, PlaceWish, PlaceWishes, names_of
 
@@ -151,7 +151,7 @@ class Partition:
         names = names_of(question.at)
         place = self.places.known(names)
         self._cover()
-        rows = ((PLACE, names), *question.rows) if place.fails else question.rows
+        rows = (the_row(PLACE, names), *question.rows) if place.fails else question.rows
         chosen = self._chosen(rows) if self._covered else _NONE  # which may make rows
         at, before, answer = question.at.position or _NOWHERE, found.count, found.answer(self.size, end)
         found.count = ask(
@@ -224,13 +224,13 @@ class Partition:
 
     def _chosen(self, rows: Sequence[Row]) -> NDArray[np.int32]:
         """The numbers of rows, those with the fewest bits first; a row with all bits decides nothing."""
-        numbers = [self._row(row) for row in rows]
+        numbers = [self._number(each) for each in rows]
         counts = self._counts
         return np.array(
             sorted((number for number in numbers if counts[number] < self._covered), key=counts.__getitem__), np.int32
         )
 
-    def _row(self, row: Row) -> int:
+    def _number(self, row: Row) -> int:
         number = self._row_of.pop(row, None)
         if number is None:
             number = self._new_row()
@@ -251,10 +251,11 @@ class Partition:
         return number
 
     def _fill(self, row: Row, number: int, first: int, end: int) -> None:
-        column, key = row
-        wanted = self._wanted[column]
-        passing = self.places.known(cast("Names", key)).table if column == PLACE else wanted.passing(key)
-        self._counts[number] += fill_row(self._rows[number], first, end, self.wishes, column, passing)
+        if row.column == PLACE:
+            passing = self.places.known(cast("Names", row.key)).table
+        else:
+            passing = self._wanted[row.column].passing(row.key)
+        self._counts[number] += fill_row(self._rows[number], first, end, self.wishes, row.column, passing)
 
 
 _NONE: Final[NDArray[np.int32]] = np.zeros(0, np.int32)
