@@ -42,17 +42,22 @@ class Column:
         return self._room.nbytes
 
     def append(self, value: float | tuple[float, ...]) -> None:
-        if self._length == len(self._room):
-            self._room = np.concatenate([self._room, self._room])
+        self._make_room(1)
         self._room[self._length] = value
         self._length += 1
 
     def extend(self, values: Sequence[Any]) -> None:
         end = self._length + len(values)
-        while end > len(self._room):
-            self._room = np.concatenate([self._room, self._room])
+        self._make_room(len(values))
         self._room[self._length : end] = values
         self._length = end
+
+    def _make_room(self, more: int) -> None:
+        """A quarter more than it takes: twice as much would leave a third of the memory empty."""
+        needed = self._length + more
+        if needed > len(self._room):
+            empty = np.zeros((needed + needed // 4 - self._length, *self._room.shape[1:]), self._room.dtype)
+            self._room = np.concatenate([self.values, empty])
 
 
 class Wish(NamedTuple):
