@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.listing import Position
-from matcher.kernels import FAIL, FLAGGED, MEASURED_BIT, OPEN_BIT, Answer, At, Held, ask, fill_row
+from matcher.kernels import (
+    FAIL,
+    FILED_ELSEWHERE,
+    FLAGGED,
+    MEASURED_BIT,
+    OPEN_BIT,
+    WANTS_SELDOM,
+    Answer,
+    At,
+    Held,
+    ask,
+    fill_row,
+)
 from matcher.question import COLUMNS, PLACE, Question, Row, the_row
 from matcher.verdicts import Wishes, criteria_of
 from matcher.wanted_places import Names, PlaceWish, PlaceWishes, names_of
@@ -32,6 +44,10 @@ WORD: Final = 64
 SELDOM: Final = frozenset(column for column, wishes in enumerate(criteria_of(COLUMNS)) if wishes.seldom)
 """Columns of what few searches want."""
 
+FIRST_TURN: Final = 1
+LAST_TURN: Final = 255
+"""The largest number that fits into a byte."""
+
 FIRST_ROOM: Final = 4
 """Slots: in most places few people search."""
 
@@ -42,7 +58,7 @@ class Found:
     def __init__(self) -> None:
         self.count = 0
         self._answer = Answer(
-            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.bool_)
+            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.uint8), FIRST_TURN
         )
 
     def __reduce__(self) -> tuple[type["Found"], tuple[()]]:
@@ -50,24 +66,32 @@ class Found:
 
     @property
     def bytes_used(self) -> int:
-        return sum(column.nbytes for column in self._answer)
+        slots, numbers, flags, seen, _ = self._answer
+        return sum(column.nbytes for column in (slots, numbers, flags, seen))
 
     def answer(self, size: int, end: int) -> Answer:
         """Where to write, with room for `size` more, all of which have numbers below `end`."""
-        slots, numbers, flags, seen = self._answer
+        slots, numbers, flags, seen, turn = self._answer
         if len(slots) < self.count + size:
             slots, numbers, flags = (_at_first(column, 2 * (self.count + size)) for column in (slots, numbers, flags))
         if len(seen) < end:
             seen = _at_first(seen, 2 * end)
-        self._answer = Answer(slots, numbers, flags, seen)
+        self._answer = Answer(slots, numbers, flags, seen, turn)
         return self._answer
 
     def taken(self) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
         """The numbers of the searches found, and their flagged columns as bits; there is nothing then."""
         numbers, flags = self._answer.numbers[: self.count].copy(), self._answer.flags[: self.count].copy()
-        self._answer.seen[numbers] = False
         self.count = 0
+        self._next_turn()
         return numbers, flags
+
+    def _next_turn(self) -> None:
+        turn = self._answer.turn + 1
+        if turn > LAST_TURN:
+            self._answer.seen.fill(0)
+            turn = FIRST_TURN
+        self._answer = self._answer._replace(turn=turn)
 
 
 class Partition:
@@ -80,7 +104,7 @@ class Partition:
         self.left = 0
         self.numbers: NDArray[np.int32] = np.zeros(FIRST_ROOM, np.int32)
         self.wishes: NDArray[Any] = np.zeros((FIRST_ROOM, len(COLUMNS)), np.uint16)
-        self._wants_seldom: NDArray[np.bool_] = np.zeros(FIRST_ROOM, np.bool_)
+        self._marks: NDArray[np.uint8] = np.zeros(FIRST_ROOM, np.uint8)
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._rows: NDArray[np.uint64] = np.zeros((1, 1), np.uint64)
         self._row_of: dict[Row, int] = {}
@@ -92,13 +116,13 @@ class Partition:
 
     @property
     def bytes_used(self) -> int:
-        columns = (self.numbers, self.wishes, self._wants_seldom, self._alive, self._rows)
+        columns = (self.numbers, self.wishes, self._marks, self._alive, self._rows)
         return sum(column.nbytes for column in columns) + self.places.bytes_used
 
     # Coming and going
 
-    def add(self, number: int, wish: PlaceWish, wishes: Mapping[int, int]) -> int:
-        """File a search; its slot."""
+    def add(self, number: int, wish: PlaceWish, wishes: Mapping[int, int], *, elsewhere: bool = False) -> int:
+        """File a search, which may lie in other partitions too; its slot."""
         slot, place = self.size, self.places.number(wish)
         if slot == len(self.numbers):
             self._make_room()
@@ -108,7 +132,7 @@ class Partition:
         self.wishes[slot, PLACE] = place
         for column, number_of_wish in wishes.items():
             self.wishes[slot, column] = number_of_wish
-        self._wants_seldom[slot] = not SELDOM.isdisjoint(wishes)
+        self._marks[slot] = FILED_ELSEWHERE * elsewhere | WANTS_SELDOM * (not SELDOM.isdisjoint(wishes))
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
         return slot
@@ -129,7 +153,7 @@ class Partition:
         other.size = len(kept)
         other.numbers = _at_first(self.numbers[kept], room)
         other.wishes = _at_first(self.wishes[kept], room)
-        other._wants_seldom = _at_first(self._wants_seldom[kept], room)
+        other._marks = _at_first(self._marks[kept], room)
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
         old, which = np.unique(self.wishes[kept, PLACE], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
@@ -141,7 +165,7 @@ class Partition:
         room = self.size + max(self.size // 4, FIRST_ROOM)
         self.numbers = _at_first(self.numbers, room)
         self.wishes = _at_first(self.wishes, room)
-        self._wants_seldom = _at_first(self._wants_seldom, room)
+        self._marks = _at_first(self._marks, room)
         self._alive = _at_first(self._alive, -(-room // WORD))
 
     # Asking
@@ -155,7 +179,7 @@ class Partition:
         chosen = self._chosen(rows) if self._covered else _NONE  # which may make rows
         at, before, answer = question.at.position or _NOWHERE, found.count, found.answer(self.size, end)
         found.count = ask(
-            Held(self._alive, self.wishes, self._wants_seldom, self.numbers),
+            Held(self._alive, self.wishes, self._marks, self.numbers),
             self.size,
             self._rows,
             chosen,
@@ -179,7 +203,7 @@ class Partition:
             settled = self._judged(int(answer.slots[place]), question, at_an_edge=bool(flags & MEASURED_BIT))
             if settled is None:
                 keep[place - first] = False
-                answer.seen[answer.numbers[place]] = False
+                answer.seen[answer.numbers[place]] = 0
             else:
                 answer.flags[place] = flags & ~(OPEN_BIT | MEASURED_BIT) | settled
         kept = first + int(keep.sum())
