@@ -109,7 +109,7 @@ def _renters(count: int) -> Iterator[Renter]:
 
 async def _bring_in(system: System, renters: list[Renter]) -> None:
     async with (
-        httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=30) as api,
+        httpx.AsyncClient(base_url=f"{system.url(API)}/api/v1", timeout=120) as api,
         connected(system.url(SIMULATOR), system.credentials.auth_token) as simulator,
     ):
         await asyncio.gather(*(bring_in(renter, PASSWORD, api, simulator) for renter in renters))
