@@ -27,9 +27,10 @@ from sender.reports import Reported, Reports, Source, reported_status
 
 log = structlog.get_logger()
 
-SHARES: Final = 2
-WORTH_SHARING: Final = 100
-"""Records of a batch that cost more than a second transaction."""
+SHARES: Final = 4
+"""So many transactions take a batch in side by side: while PostgreSQL works for some of them, the next is read."""
+WORTH_A_SHARE: Final = 50
+"""Records that cost more than the transaction of a share of their own."""
 
 Record: TypeAlias = ConsumerRecord[bytes, bytes]
 
@@ -85,11 +86,10 @@ def subscribe(
 
 def shares_of(records: Sequence[Record]) -> list[list[Record]]:
     """A batch in parts: what is of one user stays together, in its order."""
-    if len(records) < WORTH_SHARING:
-        return [list(records)]
-    shares: list[list[Record]] = [[] for _ in range(SHARES)]
+    count = max(1, min(SHARES, len(records) // WORTH_A_SHARE))
+    shares: list[list[Record]] = [[] for _ in range(count)]
     for record in records:
-        shares[zlib.crc32(record.key or b"") % SHARES].append(record)
+        shares[zlib.crc32(record.key or b"") % count].append(record)
     return shares
 
 

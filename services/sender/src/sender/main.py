@@ -35,7 +35,7 @@ from sender.twilio import NoAccount, Twilio
 
 log = structlog.get_logger()
 
-POOL_SIZE = 8
+POOL_SIZE = 10  # as many as can be in a transaction at once: intake's shares, dispatcher and handlers
 
 
 def main() -> None:
