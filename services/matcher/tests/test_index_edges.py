@@ -75,6 +75,7 @@ LISTINGS = (
     make_listing(rent=monthly(30_000), area_m2=2000, floor=None, features={Feature.LIFT: False, Feature.PETS: True}),
     make_listing(rent=monthly(0), spese_cents=0, area_m2=1, description="", available_from=None),
     make_listing(position=Position(latitude=45.5, longitude=9.2), contract=ContractType.STUDENTS),
+    make_listing(features=dict.fromkeys(Feature, True)),
 )
 
 PLACES: tuple[tuple[Any, ...], ...] = (

@@ -235,7 +235,7 @@ class Bounded(Wishes):
             case ("from", step):
                 passing: NDArray[np.bool_] = self.limits["high"] >= self._scale[step]
             case ("to", step):
-                passing = self.limits["low"] <= self._scale[min(step, len(self._scale) - 1)]
+                passing = self.limits["low"] <= self._scale[step]
             case _:
                 passing = self.limits["unknown"] != FAIL
         return passing.view(np.uint8)
