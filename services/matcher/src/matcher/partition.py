@@ -191,12 +191,14 @@ class Partition:
             answer,
             before,
         )
-        opened = before + np.flatnonzero(answer.flags[before : found.count] & OPEN_BIT)
-        if len(opened):
-            found.count = self._settle(opened, question, answer, before, found.count)
+        if question.untold or place.flags:  # else nothing is open
+            found.count = self._settled(question, answer, before, found.count)
 
-    def _settle(self, opened: NDArray[np.intp], question: Question, answer: Answer, first: int, end: int) -> int:
+    def _settled(self, question: Question, answer: Answer, first: int, end: int) -> int:
         """Ask the rules about the open ones, and close up over those that they refuse; how many are left."""
+        opened = first + np.flatnonzero(answer.flags[first:end] & OPEN_BIT)
+        if not len(opened):
+            return end
         keep = np.ones(end - first, np.bool_)
         for place in opened.tolist():
             flags = int(answer.flags[place])
