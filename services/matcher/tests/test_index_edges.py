@@ -309,9 +309,8 @@ def test_tables_and_rows_say_what_the_rule_says(criterion: Criterion) -> None:
     for value in values[:3]:
         for policy in UnknownPolicy:
             _wished(wishes, rule, field, value, policy)
-    if not isinstance(wishes, Bounded):
-        for listing in LISTINGS:
-            wishes.table(rule.says(listing))
+    for listing in LISTINGS:
+        wishes.table(rule.says(listing))
     for value in values[3:]:
         for policy in UnknownPolicy:
             number = len(wishes)
@@ -322,34 +321,15 @@ def test_tables_and_rows_say_what_the_rule_says(criterion: Criterion) -> None:
 
 def _check_table(wishes: Wishes, said: Any) -> None:
     right = [wishes.judge(number, said) for number in range(len(wishes))]
-    if isinstance(wishes, Bounded):
-        assert _kept_within(wishes, said) == {number: each for number, each in enumerate(right) if each != FAIL}
-    else:
-        table = wishes.table(said)
-        assert table
-        assert table.verdicts.tolist() == right
-        seen = (FAIL in right, FLAGGED in right)
-        assert (table.fails, table.flags) == (seen if not isinstance(wishes, Phrased) else (True, True))
+    table = wishes.table(said)
+    assert table
+    assert table.verdicts.tolist() == right
+    seen = (FAIL in right, FLAGGED in right)
+    assert (table.fails, table.flags) == (seen if not isinstance(wishes, Phrased) else (True, True))
     in_rows, may_fit = _in_rows(wishes, said), np.array(right) != FAIL
     assert not (may_fit & ~in_rows).any()
     if wishes.certain_in_rows:
         assert (in_rows == may_fit).all()
-
-
-def _kept_within(wishes: Bounded, said: Any) -> dict[int, int]:
-    """The verdict on each wish that the kernel keeps: slot 5 has the first one, which is looked at third."""
-    numbers = np.zeros((5 + len(wishes), 2), np.uint16)
-    numbers[5:, 1] = np.arange(len(wishes))
-    slots = np.arange(3, 5 + len(wishes), dtype=np.int32)
-    flags = np.full(len(slots), 1, np.uint32)
-    kept = kernels.keep_within(
-        numbers, 1, wishes.limits, np.array(wishes.spans(said), np.float64), slots, flags, 2, len(slots)
-    )
-    assert set(flags[2:kept].tolist()) <= {1, 3}
-    return {
-        slot - 5: FLAGGED if flag & 2 else PASS
-        for slot, flag in zip(slots[2:kept].tolist(), flags[2:kept].tolist(), strict=True)
-    }
 
 
 def _in_rows(wishes: Wishes, said: Any) -> Any:

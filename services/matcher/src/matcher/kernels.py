@@ -5,7 +5,7 @@ starts.
 """
 
 from math import asin, cos, pi, radians, sin, sqrt
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -58,15 +58,6 @@ Numbers = NDArray[np.int32]
 Verdicts = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
 """[number, 2]: 16 bytes each."""
-
-LIMITS: Final = np.dtype(
-    [("low", np.float64), ("high", np.float64), ("terms", np.int8), ("unknown", np.uint8)], align=True
-)
-"""What a wish says of an amount: the lowest and the highest value that is wanted, on which terms they are meant (rents
-with or without spese), and the verdict where it is not known whether the value lies within."""
-
-Limits = NDArray[Any]
-"""By number of the wish, of `LIMITS`."""
 
 _ONE: Final = np.uint64(1)
 _BITS: Final = 64
@@ -129,12 +120,6 @@ class Asked(NamedTuple):
     """By number of the wish, for column after column."""
     starts: Numbers
     """By column, where its verdicts begin in `tables`, or IN_NO_TABLE."""
-    limited: Numbers
-    """Columns of amounts: of each slot the limits are compared, since too many are different for a table."""
-    limits: tuple[Limits, ...]
-    """Of each of these columns."""
-    spans: NDArray[np.float64]
-    """[one of these columns, terms, (low, high)]: where the listing's value lies."""
 
 
 class Answer(NamedTuple):
@@ -304,44 +289,6 @@ def _without_rows(alive: Bits, first: int, end: int, slots: Numbers, count: int)
 
 
 @njit(cache=True)
-def keep_within(
-    wishes: WishNumbers,
-    column: int,
-    limits: Limits,
-    span: NDArray[np.float64],
-    slots: Numbers,
-    flags: NDArray[np.uint32],
-    first: int,
-    end: int,
-) -> int:
-    """Close up over slots whose limits a listing's value lies outside of, and flag others; how many are left.
-
-    Args:
-        wishes: of all slots.
-        column: that of the limits.
-        limits: by number of the wish.
-        span: [terms, (low, high)]: where the value lies.
-        slots: those from `first` on are looked at.
-        flags: of each of them.
-        first: an index in `slots`.
-        end: another.
-    """
-    kept = first
-    for found in range(first, end):
-        slot = slots[found]
-        wanted = limits[wishes[slot, column]]
-        low, high = span[wanted["terms"], 0], span[wanted["terms"], 1]
-        within = wanted["low"] <= low and high <= wanted["high"]
-        verdict = PASS if within else wanted["unknown"]
-        if high < wanted["low"] or low > wanted["high"] or verdict == FAIL:
-            continue
-        slots[kept] = slot
-        flags[kept] = flags[found] | (verdict == FLAGGED) << column
-        kept += 1
-    return kept
-
-
-@njit(cache=True)
 def _flagged_columns(
     slot: int, wishes: WishNumbers, columns: Numbers, end: int, tables: Verdicts, starts: Numbers
 ) -> int:
@@ -380,9 +327,6 @@ def _keep_fitting(
     wishes, marks, numbers = held.wishes, held.marks, held.numbers
     slots, numbers_found, flags_found, seen, turn = answer
     tables, starts = asked.tables, asked.starts
-    flags_found[first:end] = 0
-    for limited, limits in enumerate(asked.limits):
-        end = keep_within(wishes, asked.limited[limited], limits, asked.spans[limited], slots, flags_found, first, end)
     kept = first
     for found in range(first, end):
         slot = slots[found]
@@ -393,7 +337,6 @@ def _keep_fitting(
         looked_at = len(columns) if marks[slot] & WANTS_SELDOM else often
         flags = _flagged_columns(slot, wishes, columns, looked_at, tables, starts)
         if flags >= 0:
-            flags |= flags_found[found]
             if verdict == FLAGGED:
                 flags |= 1
             elif verdict == OPEN:
@@ -447,6 +390,45 @@ def ask(
         held, at.table, in_place[1], asked.without_rows, asked.often_without_rows, asked, answer, others, count
     )
     return _measure(held, places, at, answer, first, count)
+
+
+@njit(cache=True)
+def judge_bounds(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    terms: NDArray[np.int8],
+    unknown: Verdicts,
+    values_low: NDArray[np.float64],
+    values_high: NDArray[np.float64],
+    table: Verdicts,
+) -> tuple[bool, bool]:
+    """Write the verdict on each wish that has bounds.
+
+    Args:
+        low: by wish, the lowest value that is wanted.
+        high: the highest one.
+        terms: on which terms they are meant: rents with or without spese.
+        unknown: the verdict where it is not known whether the value lies within.
+        values_low: by terms, where the value lies at the least.
+        values_high: at the most.
+        table: where the verdicts are written.
+
+    Returns:
+        Whether one fails, and whether one is flagged.
+    """
+    fails, flags = False, False
+    low_on_one, low_on_other = values_low[0], values_low[-1]
+    high_on_one, high_on_other = values_high[0], values_high[-1]
+    for wish in range(len(low)):  # without branches: several at a time
+        value_low = low_on_other if terms[wish] else low_on_one
+        value_high = high_on_other if terms[wish] else high_on_one
+        outside = (value_high < low[wish]) | (value_low > high[wish])
+        inside = (low[wish] <= value_low) & (value_high <= high[wish])
+        verdict = FAIL if outside else (PASS if inside else unknown[wish])
+        table[wish] = verdict
+        fails |= verdict == FAIL
+        flags |= verdict == FLAGGED
+    return fails, flags
 
 
 @njit(cache=True)

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from common.listing import Listing
-from common.rules import RULES, Interval, Whereabouts
-from matcher.kernels import IN_NO_TABLE, Asked, Limits, Verdicts
-from matcher.verdicts import Bounded, Wishes
+from common.rules import RULES, Whereabouts
+from matcher.kernels import IN_NO_TABLE, Asked, Verdicts
+from matcher.verdicts import Wishes
 
 PLACE: Final = 0
 """The column of places, which each partition judges by itself."""
@@ -54,16 +54,11 @@ class Question:
         said = {
             column: COLUMNS[column].says(listing)
             for column, wishes in enumerate(wanted)
-            if column == PLACE or len(wishes) > 1 or isinstance(wishes, Bounded)
+            if column == PLACE or len(wishes) > 1
         }
         for column, says in said.items():
-            match wanted[column]:
-                case _ if column == PLACE:
-                    pass
-                case Bounded() as amounts:
-                    asking.within(column, amounts, says)
-                case wishes:
-                    asking.about(column, wishes, says)
+            if column != PLACE:
+                asking.about(column, wanted[column], says)
         return cls(said[PLACE], said, tuple(asking.rows), asking.asked(), tuple(asking.untold), {})
 
 
@@ -77,16 +72,6 @@ class _Asking:
         self._tables: list[Verdicts] = [_NOTHING]
         self._end = 0
         self._starts = [IN_NO_TABLE] * len(COLUMNS)
-        self._limited: list[int] = []
-        self._limits: list[Limits] = []
-        self._spans: list[tuple[Interval, ...]] = []
-
-    def within(self, column: int, wishes: Bounded, said: Any) -> None:  # noqa: ANN401 - what the rule reads
-        self._limited.append(column)
-        self._limits.append(wishes.limits)
-        self._spans.append(wishes.spans(said))
-        if len(wishes) > 1:
-            self.rows += [the_row(column, key) for key in wishes.keys(said)]
 
     def about(self, column: int, wishes: Wishes, said: Any) -> None:  # noqa: ANN401 - what the rule reads
         table = wishes.table(said)
@@ -115,9 +100,6 @@ class _Asking:
             often_without_rows=len(self._without_rows),
             tables=np.concatenate(self._tables),
             starts=np.array(self._starts, np.int32),
-            limited=np.array(self._limited, np.int32),
-            limits=tuple(self._limits),
-            spans=np.array(self._spans, np.float64),
         )
 
 

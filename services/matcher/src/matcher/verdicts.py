@@ -18,7 +18,7 @@ from common.listing import Feature
 from common.rules import Cost, Finding, Interval, Rule, Text, comparable_rent
 from common.search import Criterion, UnknownPolicy
 from common.text import Folded
-from matcher.kernels import FAIL, FLAGGED, LIMITS, PASS, Limits, Verdicts, judge_phrases
+from matcher.kernels import FAIL, FLAGGED, PASS, Verdicts, judge_bounds, judge_phrases
 
 VERDICT_OF: Final[Mapping[Decision, int]] = {Decision.FAIL: FAIL, Decision.PASS: PASS, Decision.FLAGGED: FLAGGED}
 
@@ -198,27 +198,30 @@ class Bounds:
 
 
 class Bounded(Wishes):
-    """For amounts: they have so many values, and wishes so many limits, that there is no table.
+    """For amounts, which have many values: bounds are compared, and rows tell in which steps of a scale they lie.
 
-    Limits are compared for each search that is looked at, and rows tell in which steps of a scale they lie. Without a
-    scale there are no rows: for what few searches ask.
+    Without a scale there are no rows: for what few searches ask.
     """
 
     def __init__(self, rule: Rule[Any, Any], bounds: Bounds, scale: Sequence[float]) -> None:
         super().__init__(rule)
+        self.seldom = not scale
         self._bounds = bounds
         self._scale = (-inf, *scale, inf) if scale else ()
-        self._limits = Column(LIMITS)
-        self._limits.append((-inf, inf, 0, PASS))
+        self._low, self._high = Column(np.float64), Column(np.float64)
+        self._terms, self._unknown = Column(np.int8), Column(np.uint8)
+        self._append(-inf, inf, 0, PASS)
 
-    @property
-    def limits(self) -> Limits:
-        return self._limits.values
-
-    def spans(self, said: Any) -> tuple[Interval, Interval]:  # noqa: ANN401 - as above
-        """By terms, where the value lies; anywhere if that is unknown."""
-        spans = self._bounds.said(said) or (ANYWHERE,)
-        return spans[0], spans[-1]
+    def table(self, said: Any) -> Table:  # noqa: ANN401 - as above
+        spans = self._bounds.said(said)
+        if spans is None:
+            return Table.of(self._unknown.values)
+        verdicts = np.empty(len(self), np.uint8)
+        lows, highs = np.array(tuple(zip(*spans, strict=True)), np.float64)
+        fails, flags = judge_bounds(
+            self._low.values, self._high.values, self._terms.values, self._unknown.values, lows, highs, verdicts
+        )
+        return Table(verdicts, fails, flags)
 
     def keys(self, said: Any) -> Iterable[Hashable]:  # noqa: ANN401 - as above
         if not self._scale:
@@ -233,20 +236,23 @@ class Bounded(Wishes):
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
         match key:
             case ("from", step):
-                passing: NDArray[np.bool_] = self.limits["high"] >= self._scale[step]
+                passing: NDArray[np.bool_] = self._high.values >= self._scale[step]
             case ("to", step):
-                passing = self.limits["low"] <= self._scale[step]
+                passing = self._low.values <= self._scale[step]
             case _:
-                passing = self.limits["unknown"] != FAIL
+                passing = self._unknown.values != FAIL
         return passing.view(np.uint8)
 
     def _added(self, wish: Wish) -> None:
         low, high, terms = self._bounds.asked(wish.asked)
         unknown = VERDICT_OF[decide(Finding.UNKNOWN, wish.policy)]
-        self._limits.append((-inf if low is None else low, inf if high is None else high, terms, unknown))
+        self._append(-inf if low is None else low, inf if high is None else high, terms, unknown)
 
-
-ANYWHERE: Final = Interval(-inf, inf)
+    def _append(self, low: float, high: float, terms: int, unknown: int) -> None:
+        self._low.append(low)
+        self._high.append(high)
+        self._terms.append(terms)
+        self._unknown.append(unknown)
 
 
 class Phrased(Wishes):
