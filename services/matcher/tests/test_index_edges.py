@@ -295,7 +295,7 @@ def test_numbers_of_wishes_that_outgrow_16_bits_are_kept(largest: int, kind: typ
     part = partition.Partition(criteria())
     slot = part.add(7, PlaceWish.of(make_search().places, UnknownPolicy.FAIL), {len(COLUMNS) - 1: largest})
     assert part.wishes.dtype == kind
-    assert part.wishes[slot].tolist() == [0] * (len(COLUMNS) - 1) + [largest]
+    assert part.wishes[:, slot].tolist() == [0] * (len(COLUMNS) - 1) + [largest]
 
 
 # Wishes

@@ -53,7 +53,7 @@ METRES_PER_DEGREE: Final = pi * EARTH_RADIUS_M / 180
 Bits = NDArray[np.uint64]
 """Of a row: a bit for each slot."""
 WishNumbers = NDArray[np.uint16] | NDArray[np.uint32]
-"""[slot, column]: the number of a wish; who is looked at is looked at in several columns, which lie together."""
+"""[column, slot]: the number of a wish."""
 Numbers = NDArray[np.int32]
 Verdicts = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
@@ -233,7 +233,7 @@ def _measure(held: Held, places: Places, at: At, answer: Answer, first: int, end
     for found in range(first, end):
         flagged = flags[found]
         if flagged & MEASURED_BIT:
-            wish = wishes[slots[found], 0]
+            wish = wishes[0, slots[found]]
             best = VIOLATED
             for part in range(starts[wish], starts[wish + 1]):
                 shape = shapes[part]
@@ -299,7 +299,7 @@ def _flagged_columns(
     flags = 0
     for looked_at in range(end):
         column = columns[looked_at]
-        wish = wishes[slot, column]
+        wish = wishes[column, slot]
         if wish != 0:
             verdict = OPEN if starts[column] == IN_NO_TABLE else tables[starts[column] + wish]
             if verdict == FAIL:
@@ -330,7 +330,7 @@ def _keep_fitting(
     kept = first
     for found in range(first, end):
         slot = slots[found]
-        verdict = PASS if in_place else place[wishes[slot, 0]]
+        verdict = PASS if in_place else place[wishes[0, slot]]
         elsewhere = marks[slot] & FILED_ELSEWHERE
         if verdict == FAIL or (elsewhere and seen[numbers[slot]] == turn):
             continue
@@ -456,7 +456,7 @@ def fill_row(row: Bits, first: int, end: int, wishes: WishNumbers, column: int, 
     """Set the bits of the slots from `first` to before `end` whose wish passes; how many. They are clear before."""
     count = 0
     for slot in range(first, end):
-        passes = passing[wishes[slot, column]] != 0
+        passes = passing[wishes[column, slot]] != 0
         row[slot // _BITS] |= np.uint64(passes) << np.uint64(slot % _BITS)
         count += passes
     return count

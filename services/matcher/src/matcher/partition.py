@@ -103,7 +103,7 @@ class Partition:
         self.size = 0
         self.left = 0
         self.numbers: NDArray[np.int32] = np.zeros(FIRST_ROOM, np.int32)
-        self.wishes: NDArray[Any] = np.zeros((FIRST_ROOM, len(COLUMNS)), np.uint16)
+        self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), FIRST_ROOM), np.uint16)
         self._marks: NDArray[np.uint8] = np.zeros(FIRST_ROOM, np.uint8)
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._rows: NDArray[np.uint64] = np.zeros((1, 1), np.uint64)
@@ -129,9 +129,9 @@ class Partition:
         if self.wishes.dtype == np.uint16 and max((place, *wishes.values())) > LARGEST_SHORT:
             self.wishes = self.wishes.astype(np.uint32)
         self.numbers[slot] = number
-        self.wishes[slot, PLACE] = place
+        self.wishes[PLACE, slot] = place
         for column, number_of_wish in wishes.items():
-            self.wishes[slot, column] = number_of_wish
+            self.wishes[column, slot] = number_of_wish
         self._marks[slot] = FILED_ELSEWHERE * elsewhere | WANTS_SELDOM * (not SELDOM.isdisjoint(wishes))
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
@@ -152,19 +152,19 @@ class Partition:
         other, room = Partition(self._wanted), -(-max(len(kept), 1) // WORD) * WORD
         other.size = len(kept)
         other.numbers = _at_first(self.numbers[kept], room)
-        other.wishes = _at_first(self.wishes[kept], room)
+        other.wishes = _wider(self.wishes[:, kept], room)
         other._marks = _at_first(self._marks[kept], room)
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
-        old, which = np.unique(self.wishes[kept, PLACE], return_inverse=True)
+        old, which = np.unique(self.wishes[PLACE, kept], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
-        other.wishes[: len(kept), PLACE] = np.array(places, self.wishes.dtype)[which]
+        other.wishes[PLACE, : len(kept)] = np.array(places, self.wishes.dtype)[which]
         return other
 
     def _make_room(self) -> None:
         """For a quarter more: twice as much would leave a third of the memory empty."""
         room = self.size + max(self.size // 4, FIRST_ROOM)
         self.numbers = _at_first(self.numbers, room)
-        self.wishes = _at_first(self.wishes, room)
+        self.wishes = _wider(self.wishes, room)
         self._marks = _at_first(self._marks, room)
         self._alive = _at_first(self._alive, -(-room // WORD))
 
@@ -225,9 +225,9 @@ class Partition:
 
     def _judged_columns(self, slot: int, question: Question, *, at_an_edge: bool) -> Iterator[tuple[int, int]]:
         if at_an_edge:
-            yield PLACE, self.places.judge(int(self.wishes[slot, PLACE]), question.at)
+            yield PLACE, self.places.judge(int(self.wishes[PLACE, slot]), question.at)
         for column in question.untold:
-            wish = int(self.wishes[slot, column])
+            wish = int(self.wishes[column, slot])
             if wish and (column, wish) not in question.judged:
                 question.judged[column, wish] = self._wanted[column].judge(wish, question.said[column])
             if wish:
@@ -241,9 +241,7 @@ class Partition:
             return
         end = self.size // WORD * WORD
         if self._rows.shape[1] < len(self._alive):
-            wider = np.zeros((len(self._rows), len(self._alive)), np.uint64)
-            wider[:, : self._rows.shape[1]] = self._rows
-            self._rows = wider
+            self._rows = _wider(self._rows, len(self._alive))
         for row, number in self._row_of.items():
             self._fill(row, number, self._covered, end)
         self._covered = end
@@ -294,3 +292,10 @@ def _at_first(values: NDArray[Any], room: int) -> NDArray[Any]:
     column = np.zeros((room, *values.shape[1:]), values.dtype)
     column[: len(values)] = values
     return column
+
+
+def _wider(rows: NDArray[Any], room: int) -> NDArray[Any]:
+    """Rows with more room behind the values of each."""
+    wider = np.zeros((len(rows), room), rows.dtype)
+    wider[:, : rows.shape[1]] = rows
+    return wider
