@@ -376,17 +376,11 @@ def _wished(wishes: Any, rule: Any, field: str, value: Any, policy: UnknownPolic
 def test_rows_of_amounts_leave_out_what_lies_a_step_away() -> None:
     (wishes,) = (each for each in criteria() if each.rule.criterion is Criterion.AREA)
     assert isinstance(wishes, Bounded)
-    for bounds in ((None, 99), (None, 100), (105, None), (106, None), (None, None)):
+    for bounds in ((None, 99), (None, 100), (100, None), (101, None), (105, None), (106, None), (None, None)):
         wishes.number(Wish(Range(minimum=bounds[0], maximum=bounds[1]), UnknownPolicy.FAIL))
-    in_rows = _in_rows(wishes, 100)
-    assert in_rows.tolist() == [True, False, True, True, False, True]
-    in_rows = _in_rows(wishes, 104)
-    assert in_rows.tolist() == [True, False, True, True, False, True]
-    assert _in_rows(wishes, 5000).tolist() == [
-        True,
-        *[False] * 2,
-        *[True] * 3,
-    ]
+    assert _in_rows(wishes, 100).tolist() == [True, False, True, True, False, False, False, True]
+    assert _in_rows(wishes, 104).tolist() == [True, False, True, True, True, True, False, True]
+    assert _in_rows(wishes, 5000).tolist() == [True, False, False, True, True, True, True, True]
 
 
 # Places

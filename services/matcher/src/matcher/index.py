@@ -76,10 +76,7 @@ class Index:
 
     def _file(self, number: int, search: Filed) -> None:
         places = [self._partition(key) for key in search.place.filed_under]
-        slots = [
-            (place, self.partitions[place].add(number, search.place, search.wishes, elsewhere=len(places) > 1))
-            for place in places
-        ]
+        slots = [(place, self.partitions[place].add(number, search.place, search.wishes)) for place in places]
         self._slots.put(number, slots)
         self._active += 1
 

@@ -38,12 +38,6 @@ MEASURED_BIT: Final = 1 << 29
 OPEN_BIT: Final = 1 << 30
 """Set in the flags of a search that is found if the rules agree."""
 
-WANTS_SELDOM: Final = 1
-"""The mark of a search that wants something that is seldom wanted."""
-
-FILED_ELSEWHERE: Final = 2
-"""The mark of a search that lies in other partitions too, and may have been found there."""
-
 BORDER_M: Final = 0.01
 BORDER_DEGREES: Final = 1e-9
 """Nearer to an edge than this, the rule itself decides: compiled and interpreted functions may round differently."""
@@ -70,8 +64,8 @@ class Held(NamedTuple):
     """A bit for each slot."""
     wishes: WishNumbers
     """Column 0 is the place."""
-    marks: NDArray[np.uint8]
-    """WANTS_SELDOM and FILED_ELSEWHERE, as bits."""
+    seldom: NDArray[np.bool_]
+    """Whether a search wants something that is seldom wanted."""
     numbers: Numbers
     """Of the searches, in the whole index."""
 
@@ -130,10 +124,8 @@ class Answer(NamedTuple):
     numbers: Numbers
     flags: NDArray[np.uint32]
     """Flagged columns as bits, and OPEN_BIT."""
-    seen: NDArray[np.uint8]
-    """By number of those that lie in several partitions: `turn`, if it is among them."""
-    turn: int
-    """Another one for each listing, so that nothing has to be cleared between two."""
+    seen: NDArray[np.bool_]
+    """By number, whether it is among them."""
 
 
 @njit(cache=True)
@@ -226,7 +218,7 @@ def judge_names(first: int, places: Places, findings: Verdicts, located: bool, t
 @njit(cache=True)
 def _measure(held: Held, places: Places, at: At, answer: Answer, first: int, end: int) -> int:
     """Measure where those from `first` on look that are to be measured, and close up over those that look elsewhere."""
-    wishes, (slots, numbers, flags, seen, _) = held.wishes, answer
+    wishes, (slots, numbers, flags, seen) = held.wishes, answer
     starts, unknown, kinds, shapes, circles, rings, corners = places
     findings, latitude, longitude = at.findings, at.latitude, at.longitude
     kept = first
@@ -253,7 +245,7 @@ def _measure(held: Held, places: Places, at: At, answer: Answer, first: int, end
             if best == UNKNOWN and unknown[wish] == FLAGGED:
                 flagged |= 1
             elif best == VIOLATED or (best == UNKNOWN and unknown[wish] == FAIL):
-                seen[numbers[found]] = 0
+                seen[numbers[found]] = False
                 continue
         slots[kept], numbers[kept], flags[kept] = slots[found], numbers[found], flagged
         kept += 1
@@ -324,25 +316,23 @@ def _keep_fitting(
     end: int,
 ) -> int:
     """Close up over slots that fail or were seen; how many are left."""
-    wishes, marks, numbers = held.wishes, held.marks, held.numbers
-    slots, numbers_found, flags_found, seen, turn = answer
+    wishes, seldom, numbers = held.wishes, held.seldom, held.numbers
+    slots, numbers_found, flags_found, seen = answer
     tables, starts = asked.tables, asked.starts
     kept = first
     for found in range(first, end):
         slot = slots[found]
         verdict = PASS if in_place else place[wishes[0, slot]]
-        elsewhere = marks[slot] & FILED_ELSEWHERE
-        if verdict == FAIL or (elsewhere and seen[numbers[slot]] == turn):
+        if verdict == FAIL or seen[numbers[slot]]:
             continue
-        looked_at = len(columns) if marks[slot] & WANTS_SELDOM else often
+        looked_at = len(columns) if seldom[slot] else often
         flags = _flagged_columns(slot, wishes, columns, looked_at, tables, starts)
         if flags >= 0:
             if verdict == FLAGGED:
                 flags |= 1
             elif verdict == OPEN:
                 flags |= MEASURED_BIT
-            if elsewhere:
-                seen[numbers[slot]] = turn
+            seen[numbers[slot]] = True
             slots[kept], numbers_found[kept], flags_found[kept] = slot, numbers[slot], flags
             kept += 1
     return kept

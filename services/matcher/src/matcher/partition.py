@@ -12,20 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.listing import Position
-from matcher.kernels import (
-    FAIL,
-    FILED_ELSEWHERE,
-    FLAGGED,
-    MEASURED_BIT,
-    OPEN_BIT,
-    WANTS_SELDOM,
-    Answer,
-    At,
-    Held,
-    ask,
-    fill_row,
-)
-from matcher.question import COLUMNS, PLACE, Question, Row, the_row
+from matcher.kernels import FAIL, FLAGGED, MEASURED_BIT, OPEN_BIT, Answer, At, Held, ask, fill_row
+from matcher.question import COLUMNS, PLACE, Question, Row
 from matcher.verdicts import Wishes, criteria_of
 from matcher.wanted_places import Names, PlaceWish, PlaceWishes, names_of
 
@@ -44,10 +32,6 @@ WORD: Final = 64
 SELDOM: Final = frozenset(column for column, wishes in enumerate(criteria_of(COLUMNS)) if wishes.seldom)
 """Columns of what few searches want."""
 
-FIRST_TURN: Final = 1
-LAST_TURN: Final = 255
-"""The largest number that fits into a byte."""
-
 FIRST_ROOM: Final = 4
 """Slots: in most places few people search."""
 
@@ -58,7 +42,7 @@ class Found:
     def __init__(self) -> None:
         self.count = 0
         self._answer = Answer(
-            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.uint8), FIRST_TURN
+            np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.bool_)
         )
 
     def __reduce__(self) -> tuple[type["Found"], tuple[()]]:
@@ -66,32 +50,24 @@ class Found:
 
     @property
     def bytes_used(self) -> int:
-        slots, numbers, flags, seen, _ = self._answer
-        return sum(column.nbytes for column in (slots, numbers, flags, seen))
+        return sum(column.nbytes for column in self._answer)
 
     def answer(self, size: int, end: int) -> Answer:
         """Where to write, with room for `size` more, all of which have numbers below `end`."""
-        slots, numbers, flags, seen, turn = self._answer
+        slots, numbers, flags, seen = self._answer
         if len(slots) < self.count + size:
             slots, numbers, flags = (_at_first(column, 2 * (self.count + size)) for column in (slots, numbers, flags))
         if len(seen) < end:
             seen = _at_first(seen, 2 * end)
-        self._answer = Answer(slots, numbers, flags, seen, turn)
+        self._answer = Answer(slots, numbers, flags, seen)
         return self._answer
 
     def taken(self) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
         """The numbers of the searches found, and their flagged columns as bits; there is nothing then."""
         numbers, flags = self._answer.numbers[: self.count].copy(), self._answer.flags[: self.count].copy()
+        self._answer.seen[numbers] = False
         self.count = 0
-        self._next_turn()
         return numbers, flags
-
-    def _next_turn(self) -> None:
-        turn = self._answer.turn + 1
-        if turn > LAST_TURN:
-            self._answer.seen.fill(0)
-            turn = FIRST_TURN
-        self._answer = self._answer._replace(turn=turn)
 
 
 class Partition:
@@ -104,7 +80,7 @@ class Partition:
         self.left = 0
         self.numbers: NDArray[np.int32] = np.zeros(FIRST_ROOM, np.int32)
         self.wishes: NDArray[Any] = np.zeros((len(COLUMNS), FIRST_ROOM), np.uint16)
-        self._marks: NDArray[np.uint8] = np.zeros(FIRST_ROOM, np.uint8)
+        self._wants_seldom: NDArray[np.bool_] = np.zeros(FIRST_ROOM, np.bool_)
         self._alive: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._rows: NDArray[np.uint64] = np.zeros((1, 1), np.uint64)
         self._row_of: dict[Row, int] = {}
@@ -116,13 +92,13 @@ class Partition:
 
     @property
     def bytes_used(self) -> int:
-        columns = (self.numbers, self.wishes, self._marks, self._alive, self._rows)
+        columns = (self.numbers, self.wishes, self._wants_seldom, self._alive, self._rows)
         return sum(column.nbytes for column in columns) + self.places.bytes_used
 
     # Coming and going
 
-    def add(self, number: int, wish: PlaceWish, wishes: Mapping[int, int], *, elsewhere: bool = False) -> int:
-        """File a search, which may lie in other partitions too; its slot."""
+    def add(self, number: int, wish: PlaceWish, wishes: Mapping[int, int]) -> int:
+        """File a search; its slot."""
         slot, place = self.size, self.places.number(wish)
         if slot == len(self.numbers):
             self._make_room()
@@ -132,7 +108,7 @@ class Partition:
         self.wishes[PLACE, slot] = place
         for column, number_of_wish in wishes.items():
             self.wishes[column, slot] = number_of_wish
-        self._marks[slot] = FILED_ELSEWHERE * elsewhere | WANTS_SELDOM * (not SELDOM.isdisjoint(wishes))
+        self._wants_seldom[slot] = not SELDOM.isdisjoint(wishes)
         self._alive[slot // WORD] |= np.uint64(1 << slot % WORD)
         self.size += 1
         return slot
@@ -152,8 +128,9 @@ class Partition:
         other, room = Partition(self._wanted), -(-max(len(kept), 1) // WORD) * WORD
         other.size = len(kept)
         other.numbers = _at_first(self.numbers[kept], room)
-        other.wishes = _wider(self.wishes[:, kept], room)
-        other._marks = _at_first(self._marks[kept], room)
+        other.wishes = np.zeros((len(COLUMNS), room), self.wishes.dtype)
+        other.wishes[:, : len(kept)] = self.wishes[:, kept]
+        other._wants_seldom = _at_first(self._wants_seldom[kept], room)
         other._alive = np.packbits(np.arange(room) < len(kept), bitorder="little").view(np.uint64)
         old, which = np.unique(self.wishes[PLACE, kept], return_inverse=True)
         places = [other.places.taken_from(self.places, number) for number in old.tolist()]
@@ -164,8 +141,9 @@ class Partition:
         """For a quarter more: twice as much would leave a third of the memory empty."""
         room = self.size + max(self.size // 4, FIRST_ROOM)
         self.numbers = _at_first(self.numbers, room)
-        self.wishes = _wider(self.wishes, room)
-        self._marks = _at_first(self._marks, room)
+        empty = np.zeros((len(COLUMNS), room - self.size), self.wishes.dtype)
+        self.wishes = np.concatenate([self.wishes, empty], axis=1)
+        self._wants_seldom = _at_first(self._wants_seldom, room)
         self._alive = _at_first(self._alive, -(-room // WORD))
 
     # Asking
@@ -175,11 +153,11 @@ class Partition:
         names = names_of(question.at)
         place = self.places.known(names)
         self._cover()
-        rows = (the_row(PLACE, names), *question.rows) if place.fails else question.rows
+        rows = ((PLACE, names), *question.rows) if place.fails else question.rows
         chosen = self._chosen(rows) if self._covered else _NONE  # which may make rows
         at, before, answer = question.at.position or _NOWHERE, found.count, found.answer(self.size, end)
         found.count = ask(
-            Held(self._alive, self.wishes, self._marks, self.numbers),
+            Held(self._alive, self.wishes, self._wants_seldom, self.numbers),
             self.size,
             self._rows,
             chosen,
@@ -191,21 +169,19 @@ class Partition:
             answer,
             before,
         )
-        if question.untold or place.flags:  # else nothing is open
-            found.count = self._settled(question, answer, before, found.count)
+        opened = before + np.flatnonzero(answer.flags[before : found.count] & OPEN_BIT)
+        if len(opened):
+            found.count = self._settle(opened, question, answer, before, found.count)
 
-    def _settled(self, question: Question, answer: Answer, first: int, end: int) -> int:
+    def _settle(self, opened: NDArray[np.intp], question: Question, answer: Answer, first: int, end: int) -> int:
         """Ask the rules about the open ones, and close up over those that they refuse; how many are left."""
-        opened = first + np.flatnonzero(answer.flags[first:end] & OPEN_BIT)
-        if not len(opened):
-            return end
         keep = np.ones(end - first, np.bool_)
         for place in opened.tolist():
             flags = int(answer.flags[place])
             settled = self._judged(int(answer.slots[place]), question, at_an_edge=bool(flags & MEASURED_BIT))
             if settled is None:
                 keep[place - first] = False
-                answer.seen[answer.numbers[place]] = 0
+                answer.seen[answer.numbers[place]] = False
             else:
                 answer.flags[place] = flags & ~(OPEN_BIT | MEASURED_BIT) | settled
         kept = first + int(keep.sum())
@@ -241,20 +217,22 @@ class Partition:
             return
         end = self.size // WORD * WORD
         if self._rows.shape[1] < len(self._alive):
-            self._rows = _wider(self._rows, len(self._alive))
+            wider = np.zeros((len(self._rows), len(self._alive)), np.uint64)
+            wider[:, : self._rows.shape[1]] = self._rows
+            self._rows = wider
         for row, number in self._row_of.items():
             self._fill(row, number, self._covered, end)
         self._covered = end
 
     def _chosen(self, rows: Sequence[Row]) -> NDArray[np.int32]:
         """The numbers of rows, those with the fewest bits first; a row with all bits decides nothing."""
-        numbers = [self._number(each) for each in rows]
+        numbers = [self._row(row) for row in rows]
         counts = self._counts
         return np.array(
             sorted((number for number in numbers if counts[number] < self._covered), key=counts.__getitem__), np.int32
         )
 
-    def _number(self, row: Row) -> int:
+    def _row(self, row: Row) -> int:
         number = self._row_of.pop(row, None)
         if number is None:
             number = self._new_row()
@@ -275,11 +253,10 @@ class Partition:
         return number
 
     def _fill(self, row: Row, number: int, first: int, end: int) -> None:
-        if row.column == PLACE:
-            passing = self.places.known(cast("Names", row.key)).table
-        else:
-            passing = self._wanted[row.column].passing(row.key)
-        self._counts[number] += fill_row(self._rows[number], first, end, self.wishes, row.column, passing)
+        column, key = row
+        wanted = self._wanted[column]
+        passing = self.places.known(cast("Names", key)).table if column == PLACE else wanted.passing(key)
+        self._counts[number] += fill_row(self._rows[number], first, end, self.wishes, column, passing)
 
 
 _NONE: Final[NDArray[np.int32]] = np.zeros(0, np.int32)
@@ -292,10 +269,3 @@ def _at_first(values: NDArray[Any], room: int) -> NDArray[Any]:
     column = np.zeros((room, *values.shape[1:]), values.dtype)
     column[: len(values)] = values
     return column
-
-
-def _wider(rows: NDArray[Any], room: int) -> NDArray[Any]:
-    """Rows with more room behind the values of each."""
-    wider = np.zeros((len(rows), room), rows.dtype)
-    wider[:, : rows.shape[1]] = rows
-    return wider

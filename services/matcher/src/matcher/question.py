@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -18,22 +17,8 @@ PLACE: Final = 0
 COLUMNS: Final = RULES[1:]
 """The rules that searches differ in, by column: the status is the listing's own matter."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """A row of bits. Compared by identity, since every partition asks for its hash: `the_row` makes equal ones once."""
-
-    column: int
-    key: Hashable
-    """What a listing says there."""
-
-    def __reduce__(self) -> tuple[Any, tuple[int, Hashable]]:
-        return the_row, (self.column, self.key)
-
-
-@lru_cache(maxsize=1 << 14)
-def the_row(column: int, key: Hashable) -> Row:
-    return Row(column, key)
+Row = tuple[int, Hashable]
+"""A row of bits: its column, and what a listing says there."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,7 @@ class _Asking:
         if table is None or table.flags or not wishes.certain_in_rows:
             self._after_rows.append(column)
         if table and table.fails:
-            self.rows += [the_row(column, key) for key in wishes.keys(said)]
+            self.rows += [(column, key) for key in wishes.keys(said)]
 
     def asked(self) -> Asked:
         return Asked(

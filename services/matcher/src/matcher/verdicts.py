@@ -4,7 +4,7 @@ A wish is what a search asks for one criterion, and its policy for what is unkno
 are a million searches, and a few thousand limits of rent. Each criterion numbers its wishes; 0 wants nothing.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -230,7 +230,7 @@ class Bounded(Wishes):
         if spans is None:
             return (("unknown", 0),)
         low = bisect_right(self._scale, min(span.low for span in spans)) - 1
-        high = bisect_right(self._scale, max(span.high for span in spans))
+        high = bisect_left(self._scale, max(span.high for span in spans))
         return (("from", low), ("to", high))
 
     def passing(self, key: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
