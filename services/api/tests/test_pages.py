@@ -130,7 +130,7 @@ async def test_a_renter_goes_from_registration_to_the_history_of_a_message(
     await producer.publish(topics.message_statuses, [report(MessageStatus.DELIVERED, 4)])
 
     async def delivered() -> bool:
-        return bool(await api.sql("SELECT count(*) FROM messages WHERE status = 'delivered'"))
+        return bool(await api.sql("SELECT count(*) FROM messages, notifications WHERE messages.status = 'delivered'"))
 
     await eventually(delivered)
     await page.get_by_role("link", name="History").click()

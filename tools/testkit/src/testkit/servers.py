@@ -5,11 +5,12 @@
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import uuid
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -51,41 +52,49 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 class _TopicSets:
-    """Topics under one namespace after the other. The next are made, and old ones deleted, while a test runs."""
+    """Topics under one namespace after the other. The next are made, and old ones deleted, while a test runs.
+
+    In a process of its own: a client of Kafka draws random numbers, and Hypothesis refuses tests during which somebody
+    else does.
+    """
 
     def __init__(self, kafka: str, beside: Executor) -> None:
         self._kafka = kafka
         self._beside = beside
-        self._next = beside.submit(self._create)
+        self._next = beside.submit(_create_topics, kafka)
 
     def take(self) -> Topics:
-        made, self._next = self._next, self._beside.submit(self._create)
+        made, self._next = self._next, self._beside.submit(_create_topics, self._kafka)
         return made.result()
 
     def delete(self, topics: Topics) -> None:
-        self._beside.submit(asyncio.run, _delete_topics(self._kafka, topics))
-
-    def _create(self) -> Topics:
-        fresh = Topics.within(f"test-{uuid.uuid4().hex[:12]}")
-        asyncio.run(create_topics(self._kafka, fresh))
-        return fresh
+        self._beside.submit(_delete_topics, self._kafka, topics)
 
     def delete_spare(self) -> None:
         self.delete(self._next.result())
 
 
-async def _delete_topics(kafka: str, topics: Topics) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic.name for topic in topics.all()])
-    finally:
-        await admin.close()
+def _create_topics(kafka: str) -> Topics:
+    fresh = Topics.within(f"test-{uuid.uuid4().hex[:12]}")
+    asyncio.run(create_topics(kafka, fresh))
+    return fresh
+
+
+def _delete_topics(kafka: str, topics: Topics) -> None:
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic.name for topic in topics.all()])
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
 
 
 @pytest.fixture(scope="session")
 def topic_sets(kafka: str) -> Iterator[_TopicSets]:
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
         topic_sets = _TopicSets(kafka, beside)
         yield topic_sets
         topic_sets.delete_spare()
