@@ -148,13 +148,18 @@ async def test_an_earlier_attempt_that_failed_is_not_taken_for_the_one_in_doubt(
     assert [row["state"] for row in states] == ["refused", "lost", "accepted"]
 
 
-async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_it_is(sender: Sender) -> None:
+async def sent_again(sender: Sender) -> asyncpg.Record:
+    """A message whose first call was given up as lost."""
     anna = renter()
     await sender.know(anna)
     await sender.tell(event := flat_for(anna.user_id))
     await sender.simulator.script(Fault(FaultKind.RESET))
     async with sender.dispatching():
-        message = await sender.until(event, stage="taken", attempt=2)
+        return await sender.until(event, stage="taken", attempt=2)
+
+
+async def test_what_turns_up_after_it_was_sent_again_is_told_as_the_fault_that_it_is(sender: Sender) -> None:
+    message = await sent_again(sender)
     late = reported_status(message["message_id"], 1, Source.CALLBACK, status=MessageStatus.SENT, sid="SM1", code=None)
     before = _told_twice()
     for _ in range(2):  # callbacks come again
@@ -169,12 +174,7 @@ def _told_twice() -> float:
 
 async def test_an_answer_to_a_call_that_was_given_up_is_not_reported_after_that_of_the_next_one(sender: Sender) -> None:
     """A process was frozen for so long that another one has sent the message again."""
-    anna = renter()
-    await sender.know(anna)
-    await sender.tell(event := flat_for(anna.user_id))
-    await sender.simulator.script(Fault(FaultKind.RESET))
-    async with sender.dispatching():
-        message = await sender.until(event, stage="taken", attempt=2)
+    message = await sent_again(sender)
     before = len(await sender.outbox())
     late = Reported(message["message_id"], 1, Accepted("SM1", MessageStatus.QUEUED), Source.ANSWER)
     await sender.reports.record([late])
