@@ -550,7 +550,7 @@ def test_a_shape_that_is_wider_than_high_counts_by_its_width() -> None:
 
 
 def test_a_register_finds_what_was_entered_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the ids hash to the same place; numbers are given again, the table of hashes grows."""
+    """Half of the ids hash to the same place; numbers are given again, the table of hashes grows, names change."""
     monkeypatch.setattr(register, "_COMPACTED_FROM", 500)
     chance = random.Random(11)
     known: dict[bytes, tuple[int, bytes]] = {}
@@ -564,6 +564,9 @@ def test_a_register_finds_what_was_entered_and_nothing_else(monkeypatch: pytest.
         assert searches.find(key) is None
         number = searches.add(key)
         assert number not in {each for each, _ in known.values()} if len(known) < 500 else number < 5500
+        name_it(key, number)
+
+    def name_it(key: bytes, number: int) -> None:
         name = b'"%d"' % chance.getrandbits(chance.randrange(1, 100))
         searches.set(number, filed(key, name))
         known[key] = (number, name)
@@ -591,6 +594,9 @@ def test_a_register_finds_what_was_entered_and_nothing_else(monkeypatch: pytest.
     check()
     for key in ids[2000:]:
         enter(key)
+    check()
+    for key, (number, _) in known.items():
+        name_it(key, number)
     check()
 
 
