@@ -403,6 +403,13 @@ def test_circles_and_polygons_are_measured_as_the_rule_measures_them() -> None:
         _agree([(shape,) for shape in shapes] + [(shapes[0], shapes[4]), (InProvince(code="RM"), shapes[6])], here)
 
 
+def test_who_looks_around_a_flat_is_found_without_a_flag() -> None:
+    listing = make_listing()
+    assert listing.position
+    around = make_search(places=(InCircle(centre=listing.position, radius_m=3000),))
+    assert index_of([make_subscription(search=around)]).match(listing).flagged.tolist() == [0]
+
+
 def test_a_point_at_the_very_edge_of_a_circle_is_judged_by_the_rule() -> None:
     """Metres are whole: to lie at an edge, the point is moved until its distance is one, or next to it."""
     for radius_m in (1000, 3000, 7777, 90_000):
